@@ -1,0 +1,1 @@
+"""What every service shares: settings from the environment and the clock it lives by."""
