@@ -1,0 +1,48 @@
+"""Why a score changed: every movement of a component since the last change, the oldest merged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from scoring.metrics import COMPONENTS
+
+KEPT = 20
+MERGED = "earlier"
+
+
+class Causes(msgspec.Struct, array_like=True):
+    """Movements of points since a change, newest last.
+
+    `newest` holds at most 20 `(component index, before, after, event id or "time")`; what is older is
+    merged into `earlier`, one `(before, after)` a component, so that the deltas always add up exactly.
+    """
+
+    newest: list[tuple[int, float, float, str]] = []
+    earlier: dict[int, tuple[float, float]] = {}
+
+    def add(self, component: int, before: float, after: float, event: str) -> None:
+        """Note one movement, points rounded to 9 decimals."""
+        newest = self.newest
+        newest.append((component, before, after, event))
+        if len(newest) > KEPT:
+            oldest, first_before, last_after, _ = newest.pop(0)
+            if oldest in self.earlier:
+                first_before = self.earlier[oldest][0]
+            self.earlier[oldest] = (first_before, last_after)
+
+    def take(self) -> list[dict[str, Any]]:
+        """What was gathered, as `{"component", "before", "after", "event"}`; empties this object."""
+        merged = [
+            {"component": COMPONENTS[component], "before": before, "after": after, "event": MERGED}
+            for component, (before, after) in sorted(self.earlier.items())
+            if before != after
+        ]
+        listed = [
+            {"component": COMPONENTS[component], "before": before, "after": after, "event": event}
+            for component, before, after, event in self.newest
+        ]
+        self.newest = []
+        self.earlier = {}
+        return merged + listed

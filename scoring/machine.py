@@ -1,0 +1,270 @@
+"""The machine that everything shares: `apply` an event, `advance` to an instant.
+
+Both mutate one supplier's `State` and return the signals this brought about, in order. Neither reads a
+clock: the same events in the same order give the same signals with the same ids, live, in `run` and in replay.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop
+
+from xxhash import xxh3_64_digest
+
+from scoring import conditions
+from scoring.activity import (
+    EXPIRY,
+    GOALS,
+    HANDLERS,
+    MILESTONE_BIT,
+    MILESTONE_OF,
+    Event,
+    Touched,
+    login_band_due,
+)
+from scoring.churn import churn_probability
+from scoring.identity import cause_of_event, signal_id
+from scoring.metrics import (
+    CLIENTS,
+    COMPONENTS,
+    FEATURES,
+    FORMS,
+    JOURNEY_WINDOW_DAYS,
+    JOURNEYS,
+    LOGIN,
+    client_points,
+    displayed,
+    feature_points,
+    login_points,
+    next_level,
+    ratio_points,
+    total,
+)
+from scoring.signals import (
+    CONDITION_MET,
+    HEALTH_CHANGED,
+    MILESTONE_ACHIEVED,
+    RISK_CHANGED,
+    TEN_CLIENTS,
+    Signal,
+)
+from scoring.state import DIGEST_BYTES, REMEMBERED_EVENTS, State, expiry_heap
+from scoring.time import DAY, instant_text, optional_instant_text
+
+TIME = "time"
+ALL_COMPONENTS: Touched = (LOGIN, FEATURES, CLIENTS, FORMS, JOURNEYS)
+_REMEMBERED_BYTES = REMEMBERED_EVENTS * DIGEST_BYTES
+
+
+def apply(state: State, supplier_id: str, event: Event) -> list[Signal]:
+    """Fire what is due at or before the event's time, then fold the event.
+
+    A repeated (source, id) among the last 256 changes nothing. An event older than the clock is late: counted, and
+    evaluated at the clock. The event's type must be one of `activity.HANDLERS` (KeyError otherwise).
+    """
+    digest = xxh3_64_digest(f"{event.source}\0{event.id}".encode())
+    if digest in state.recent:
+        return []
+    at = event.at
+    signals = advance(state, supplier_id, at) if state.due <= at else []
+    state.recent = state.recent[DIGEST_BYTES - _REMEMBERED_BYTES :] + digest
+    if at > state.clock or not state.seq:
+        state.clock = at
+    newly_signed_up = event.type == "supplier.signed_up" and state.signed_up_at is None
+    touched = HANDLERS[event.type](state, event)
+    if event.type in GOALS:
+        state.last_goals[event.type] = max(at, state.last_goals.get(event.type, at))
+    first = not state.seq
+    state.seq += 1
+    state.evaluated_at = state.clock
+    state.dirty = True
+    _award_milestones(state, supplier_id, event, signals)
+    if touched or first:
+        _evaluate(state, supplier_id, ALL_COMPONENTS if first else touched, event, at, signals)
+    if newly_signed_up:
+        _meet(state, supplier_id, conditions.SIGNED_UP, event, at, signals)
+    if conditions.reaches_free_limit(state):
+        _meet(state, supplier_id, conditions.HIGH_USAGE, event, at, signals)
+    return signals
+
+
+def advance(state: State, supplier_id: str, to: int) -> list[Signal]:
+    """Fire everything due at or before `to`, in due order, each stamped with its own due time.
+
+    The clock moves to the due times of what falls due, not to `to`.
+    """
+    signals: list[Signal] = []
+    while state.due <= to:
+        due = next_due(state)
+        if due > to:
+            break
+        _fire(state, supplier_id, due, signals)
+    return signals
+
+
+def next_due(state: State) -> int:
+    """When silence next changes anything, `scoring.time.NEVER` if it never does; makes `state.due` exact."""
+    due = min(login_band_due(state), conditions.next_condition_due(state))
+    if state.active_clients:
+        due = min(due, _oldest_activity(state) + EXPIRY)
+    if state.journey_days:
+        due = min(due, (min(state.journey_days) + JOURNEY_WINDOW_DAYS) * DAY)
+    state.due = due
+    return due
+
+
+def _oldest_activity(state: State) -> int:
+    """The last activity of the client that expires first; there must be an active one."""
+    heap = expiry_heap(state)
+    clients = state.clients
+    while clients.get(heap[0][1]) != heap[0][0]:
+        heappop(heap)
+    return heap[0][0]
+
+
+def _fire(state: State, supplier_id: str, due: int, signals: list[Signal]) -> None:
+    """Let time do at `due` what it does: first the metrics, evaluated once, then the conditions."""
+    touched = []
+    if login_band_due(state) == due:
+        touched.append(LOGIN)
+    if _expire_clients(state, due):
+        touched.append(CLIENTS)
+    if _roll_journey_days(state, due):
+        touched.append(JOURNEYS)
+    state.clock = due
+    if touched:
+        _evaluate(state, supplier_id, tuple(touched), None, due, signals)
+    for condition in conditions.met_by_time(state, due):
+        _meet(state, supplier_id, condition, None, due, signals)
+    next_due(state)
+
+
+def _expire_clients(state: State, at: int) -> bool:
+    expired = False
+    while state.active_clients and _oldest_activity(state) + EXPIRY <= at:
+        _, client = heappop(expiry_heap(state))
+        state.clients[client] = 0
+        state.active_clients -= 1
+        expired = True
+    return expired
+
+
+def _roll_journey_days(state: State, at: int) -> bool:
+    gone = [day for day in state.journey_days if (day + JOURNEY_WINDOW_DAYS) * DAY <= at]
+    for day in gone:
+        sent, opened = state.journey_days.pop(day)
+        state.journey_sent -= sent
+        state.journey_opened -= opened
+    return bool(gone)
+
+
+def _points(state: State, component: int) -> float:
+    if component == LOGIN:
+        return login_points(state.last_login, state.clock)
+    if component == FEATURES:
+        return feature_points(state.features.bit_count())
+    if component == CLIENTS:
+        return client_points(state.active_clients, len(state.clients))
+    if component == FORMS:
+        return ratio_points(state.forms_completed, state.forms_sent)
+    return ratio_points(state.journey_opened, state.journey_sent)
+
+
+def _evaluate(
+    state: State, supplier_id: str, touched: Touched, event: Event | None, at: int, signals: list[Signal]
+) -> None:
+    """Work out the touched components, the sum and the level at the clock; note causes, changes, risk changes."""
+    by = TIME if event is None else event.id
+    moved = False
+    for component in touched:
+        after = _points(state, component)
+        before = state.points[component]
+        if after != before:
+            moved = True
+            state.points[component] = after
+            shown_before, shown_after = round(before, 9), round(after, 9)
+            state.change_causes.add(component, shown_before, shown_after, by)
+            state.risk_causes.add(component, shown_before, shown_after, by)
+    if not moved and state.level is not None:
+        return
+    score_sum = total(state.points)
+    if event is None:
+        if score_sum == state.sum:
+            return
+        state.seq += 1
+        state.evaluated_at = at
+        state.dirty = True
+    _note_change(state, supplier_id, score_sum, event, at, signals)
+
+
+def _note_change(
+    state: State, supplier_id: str, score_sum: float, event: Event | None, at: int, signals: list[Signal]
+) -> None:
+    previous, previous_score = state.level, state.score
+    level, score = next_level(previous, score_sum), displayed(score_sum)
+    state.sum, state.score, state.level = score_sum, score, level
+    if level == previous and score == previous_score:
+        return
+    cause = _cause(event, at)
+    state.changes.append(
+        {
+            "id": signal_id(supplier_id, HEALTH_CHANGED, "", cause),
+            "at": instant_text(state.clock),
+            "seq": state.seq,
+            "score": score,
+            "level": level,
+            "causes": state.change_causes.take(),
+        }
+    )
+    if level == previous:
+        return
+    data = {
+        "previous": previous,
+        "level": level,
+        "score": score,
+        "sum": score_sum,
+        "breakdown": breakdown(state),
+        "causes": state.risk_causes.take(),
+        "churn_probability": churn_probability(state),
+        "signed_up_at": optional_instant_text(state.signed_up_at),
+        "seq": state.seq,
+    }
+    signals.append(Signal(RISK_CHANGED, signal_id(supplier_id, RISK_CHANGED, level, cause), at, data))
+
+
+def breakdown(state: State) -> dict[str, float]:
+    """The points of each component, to 9 decimals."""
+    return {name: round(points, 9) for name, points in zip(COMPONENTS, state.points, strict=True)}
+
+
+def _cause(event: Event | None, at: int) -> str:
+    return f"time:{instant_text(at)}" if event is None else cause_of_event(event.source, event.id)
+
+
+def _award_milestones(state: State, supplier_id: str, event: Event, signals: list[Signal]) -> None:
+    earned = 0
+    milestone = MILESTONE_OF.get(event.type)
+    if milestone is not None:
+        earned = MILESTONE_BIT[milestone]
+    elif event.type == "milestone.reported":
+        earned = MILESTONE_BIT[event.data.milestone]
+    if len(state.clients) >= TEN_CLIENTS:
+        earned |= MILESTONE_BIT["ten_clients"]
+    earned &= ~state.milestones
+    if not earned:
+        return
+    state.milestones |= earned
+    for name, bit in MILESTONE_BIT.items():
+        if earned & bit:
+            data = {"milestone": name, "seq": state.seq, "cause_type": event.type}
+            identity = signal_id(supplier_id, MILESTONE_ACHIEVED, name, "")
+            signals.append(Signal(MILESTONE_ACHIEVED, identity, event.at, data))
+
+
+def _meet(
+    state: State, supplier_id: str, condition: str, event: Event | None, at: int, signals: list[Signal]
+) -> None:
+    occurrence = state.occurrences.get(condition, 0) + 1
+    state.occurrences[condition] = occurrence
+    data = {"condition": condition, "occurrence": occurrence, "seq": state.seq, "level": state.level}
+    identity = signal_id(supplier_id, CONDITION_MET, condition, _cause(event, at))
+    signals.append(Signal(CONDITION_MET, identity, at, data))

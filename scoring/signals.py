@@ -1,0 +1,26 @@
+"""What the rules emit: risk changes, milestones and conditions met (contract section 6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+RISK_CHANGED = "success.risk.changed"
+MILESTONE_ACHIEVED = "success.milestone.achieved"
+CONDITION_MET = "success.condition.met"
+HEALTH_UPDATED = "success.health.updated"
+HEALTH_CHANGED = "success.health.changed"
+"""Names the ids of the entries in a snapshot's `changes`; no event of its own."""
+
+MILESTONES = ("first_form", "ten_clients", "first_automation", "first_payment")
+TEN_CLIENTS = 10
+
+
+class Signal(msgspec.Struct):
+    """One event to publish. `at`: the instant it stands for, ms; `data` is ready for JSON."""
+
+    type: str
+    id: str
+    at: int
+    data: dict[str, Any]

@@ -1,0 +1,117 @@
+"""What silence alone will do to a supplier's score and level, and when."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from itertools import chain
+
+from scoring.activity import EXPIRY
+from scoring.metrics import (
+    CLIENTS,
+    JOURNEY_WINDOW_DAYS,
+    JOURNEYS,
+    LOGIN,
+    LOGIN_BANDS,
+    Level,
+    client_points,
+    login_points,
+    next_level,
+    ratio_points,
+    total,
+)
+from scoring.state import State
+from scoring.time import DAY
+
+Forecast = tuple[int | None, Level | None, int | None]
+"""(when the sum next changes, the next other level, when that comes); None where silence changes nothing."""
+
+
+class _Silence:
+    """The score of one supplier at any later instant without events. Built in O(clients log clients)."""
+
+    def __init__(self, state: State) -> None:
+        self.last_login = state.last_login
+        self.known = len(state.clients)
+        self.active = sorted(last for last in state.clients.values() if last)
+        self.days = sorted(state.journey_days.items())
+        self.fixed = list(state.points)
+        self.rolls = [(day + JOURNEY_WINDOW_DAYS) * DAY for day, _ in self.days]
+        bands = [] if self.last_login is None else [self.last_login + below for below, _ in LOGIN_BANDS]
+        self.breaks = sorted(at for at in {*bands, *self.rolls} if at > state.clock)
+
+    def journey_points(self, at: int) -> float:
+        left = self.days[bisect_right(self.rolls, at) :]
+        return ratio_points(sum(opened for _, (_, opened) in left), sum(sent for _, (sent, _) in left))
+
+    def expired(self, at: int) -> int:
+        """How many of the now active clients are no longer active at `at`."""
+        return bisect_right(self.active, at - EXPIRY)
+
+    def sum_at(self, at: int) -> float:
+        return self.sum_with(login_points(self.last_login, at), self.journey_points(at), self.expired(at))
+
+    def sum_with(self, login: float, journeys: float, expired: int) -> float:
+        points = self.fixed.copy()
+        points[LOGIN], points[JOURNEYS] = login, journeys
+        points[CLIENTS] = client_points(len(self.active) - expired, self.known)
+        return total(points)
+
+
+def forecast(state: State) -> Forecast:
+    """What silence alone will change: when the sum does, and which other level comes next and when.
+
+    Between two breaks (a login band's end, a midnight that drops a journey day) only clients expire, so the sum only
+    falls: the level is looked at once a stretch and, where it fell, the instant is found by bisection.
+    """
+    if state.level is None or not (state.active_clients or state.journey_days or state.points[LOGIN]):
+        return None, None, None
+    silence = _Silence(state)
+    level_at, level = _next_level(silence, state.level, state.clock)
+    return _next_change(silence, state.sum), level, level_at
+
+
+def _next_change(silence: _Silence, score_sum: float) -> int | None:
+    breaks = iter(silence.breaks)
+    next_break = next(breaks, None)
+    for last in chain(silence.active, [None]):
+        expiry = None if last is None else last + EXPIRY
+        while next_break is not None and (expiry is None or next_break <= expiry):
+            if silence.sum_at(next_break) != score_sum:
+                return next_break
+            next_break = next(breaks, None)
+        if expiry is not None and silence.sum_at(expiry) != score_sum:
+            return expiry
+    return None
+
+
+def _next_level(silence: _Silence, level: Level, clock: int) -> tuple[int | None, Level | None]:
+    since = clock
+    for until in [*silence.breaks, None]:
+        login, journeys = login_points(silence.last_login, since), silence.journey_points(since)
+        gone = silence.expired(since)
+        gone_before_break = (
+            len(silence.active) if until is None else bisect_left(silence.active, until - EXPIRY)
+        )
+        if next_level(level, silence.sum_with(login, journeys, gone_before_break)) != level:
+            count = _first_falling(silence, level, login, journeys, gone, gone_before_break)
+            at = silence.active[count - 1] + EXPIRY
+            return at, next_level(level, silence.sum_at(at))
+        if until is not None:
+            at_break = next_level(level, silence.sum_at(until))
+            if at_break != level:
+                return until, at_break
+            since = until
+    return None, None
+
+
+def _first_falling(
+    silence: _Silence, level: Level, login: float, journeys: float, low: int, high: int
+) -> int:
+    """The least number of expired clients, in (low, high], with which the level is no longer `level`."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        if next_level(level, silence.sum_with(login, journeys, middle)) != level:
+            high = middle
+        else:
+            low = middle
+    return high

@@ -1,0 +1,36 @@
+"""Units of time and their text form. All instants are int milliseconds since 1970-01-01 UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+WEEK = 7 * DAY
+
+NEVER = 1 << 62
+"""Later than any instant that can be written: "no due time"."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=4096)
+def _date_text(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).strftime("%Y-%m-%dT")
+
+
+def instant_text(at: int) -> str:
+    """RFC 3339 in UTC with milliseconds: `2026-01-05T09:00:00.000Z`."""
+    day, rest = divmod(at, DAY)
+    hour, rest = divmod(rest, HOUR)
+    minute, rest = divmod(rest, MINUTE)
+    second, millisecond = divmod(rest, SECOND)
+    return f"{_date_text(day)}{hour:02d}:{minute:02d}:{second:02d}.{millisecond:03d}Z"
+
+
+def optional_instant_text(at: int | None) -> str | None:
+    """`instant_text`, with None for an instant that has not been."""
+    return None if at is None else instant_text(at)
