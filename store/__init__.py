@@ -1,0 +1,1 @@
+"""Postgres: migrations, named queries, and one module a kind of row whose functions take a connection."""
