@@ -1,7 +1,7 @@
 """The machine that everything shares: `apply` an event, `advance` to an instant.
 
 Both mutate one supplier's `State` and return the signals this brought about, in order. Neither reads a
-clock: the same events in the same order give the same signals with the same ids, live, in `run` and in replay.
+clock: the same events in the same order give the same signals with the same ids, live and in replay.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ _REMEMBERED_BYTES = REMEMBERED_EVENTS * DIGEST_BYTES
 def apply(state: State, supplier_id: str, event: Event) -> list[Signal]:
     """Fire what is due at or before the event's time, then fold the event.
 
-    A repeated (source, id) among the last 256 changes nothing. An event older than the clock is late: counted, and
-    evaluated at the clock. The event's type must be one of `activity.HANDLERS` (KeyError otherwise).
+    A repeated (source, id) among the last 256 changes nothing. An event older than the clock is late:
+    counted, and evaluated at the clock. The event's type must be one of `activity.HANDLERS` (KeyError otherwise).
     """
     digest = xxh3_64_digest(f"{event.source}\0{event.id}".encode())
     if digest in state.recent:
@@ -172,7 +172,7 @@ def _points(state: State, component: int) -> float:
 def _evaluate(
     state: State, supplier_id: str, touched: Touched, event: Event | None, at: int, signals: list[Signal]
 ) -> None:
-    """Work out the touched components, the sum and the level at the clock; note causes, changes, risk changes."""
+    """Work out the touched components, the sum and the level at the clock; note what changed and why."""
     by = TIME if event is None else event.id
     moved = False
     for component in touched:

@@ -1,7 +1,7 @@
 """The score formula (contract section 5): five components, their points, the level with hysteresis.
 
-Points are floats computed by one exact multiplication and one division each, so equal ratios give equal floats;
-the sum is rounded to 9 decimals before it is compared or shown.
+Points are floats computed by one exact multiplication and one division each, so equal ratios give equal
+floats; the sum is rounded to 9 decimals before it is compared or shown.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def client_points(active: int, known: int) -> float:
 
 
 def ratio_points(done: int, sent: int) -> float:
-    """0 to 10 points: completions of forms, or opens of journey emails, a send, at most 1; 0 without sends."""
+    """0 to 10 points: forms completed, or journey emails opened, a send, at most 1; 0 without sends."""
     return 10 * min(done, sent) / sent if sent else 0.0
 
 

@@ -60,8 +60,9 @@ class _Silence:
 def forecast(state: State) -> Forecast:
     """What silence alone will change: when the sum does, and which other level comes next and when.
 
-    Between two breaks (a login band's end, a midnight that drops a journey day) only clients expire, so the sum only
-    falls: the level is looked at once a stretch and, where it fell, the instant is found by bisection.
+    Between two breaks (a login band's end, a midnight that drops a journey day) only clients expire, so the
+    sum only falls: the level is looked at once a stretch and, where it fell, the instant is found by
+    bisection.
     """
     if state.level is None or not (state.active_clients or state.journey_days or state.points[LOGIN]):
         return None, None, None
