@@ -23,18 +23,15 @@ from pydantic import (
     model_validator,
 )
 
+from scoring import conditions
+from scoring.metrics import is_worse
+from scoring.signals import CONDITION_MET, MILESTONE_ACHIEVED, MILESTONES, RISK_CHANGED
+from scoring.time import DAY, HOUR, MINUTE, SECOND
+
 DEFAULT = Path(__file__).with_name("policy.toml")
 
-RISK_CHANGED = "success.risk.changed"
-MILESTONE_ACHIEVED = "success.milestone.achieved"
-CONDITION_MET = "success.condition.met"
+_UNITS = {"ms": 1, "s": SECOND, "min": MINUTE, "h": HOUR, "d": DAY}
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
-_UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": HOUR_MS, "d": DAY_MS}
-_SEVERITY = {"healthy": 0, "at_risk": 1, "critical": 2}
-
-Level = Literal["healthy", "at_risk", "critical"]
 Channel = Literal["email", "in_app_notification", "support_call"]
 Kind = Literal["positive", "rescue"]
 Goal = Literal[
@@ -53,15 +50,15 @@ Goal = Literal[
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _CAUSES = {
     "condition": (
-        "signed_up",
-        "no_login_7_days",
-        "zero_clients_imported",
-        "stuck_onboarding",
-        "low_client_adoption",
-        "high_usage_free_tier",
-        "onboarding_ended",
+        conditions.SIGNED_UP,
+        conditions.NO_LOGIN,
+        conditions.ZERO_CLIENTS,
+        conditions.STUCK,
+        conditions.LOW_ADOPTION,
+        conditions.HIGH_USAGE,
+        conditions.ONBOARDING_ENDED,
     ),
-    "milestone": ("first_form", "ten_clients", "first_automation", "first_payment"),
+    "milestone": MILESTONES,
     "risk": ("at_risk", "critical"),
 }
 
@@ -282,7 +279,7 @@ def _causes(signal_type: str, data: dict[str, Any]) -> set[str]:
     if signal_type == MILESTONE_ACHIEVED:
         return {f"milestone:{data['milestone']}"}
     if signal_type == CONDITION_MET:
-        ended = {f"risk:{data.get('level')}"} if data["condition"] == "onboarding_ended" else set()
+        ended = {f"risk:{data.get('level')}"} if data["condition"] == conditions.ONBOARDING_ENDED else set()
         return {f"condition:{data['condition']}"} | ended
     if signal_type == RISK_CHANGED and _worsened(data):
         return {f"risk:{data['level']}"}
@@ -290,8 +287,7 @@ def _causes(signal_type: str, data: dict[str, Any]) -> set[str]:
 
 
 def _worsened(data: dict[str, Any]) -> bool:
-    previous = data["previous"]
-    return previous is not None and _SEVERITY[data["level"]] > _SEVERITY[previous]
+    return data["previous"] is not None and is_worse(data["level"], data["previous"])
 
 
 def _where(origin: str, raw: dict[str, Any], detail: Any) -> str:
