@@ -1,5 +1,11 @@
 -- What the pipeline keeps beyond the specification's columns.
 
+-- Where the stored profile stood in its log: one that is older by offset and by time never overwrites it
+-- (both, because offsets start again when a topic is made anew, and producers' clocks differ).
+ALTER TABLE suppliers
+    ADD COLUMN profile_offset BIGINT,
+    ADD COLUMN profile_stamp TIMESTAMPTZ;
+
 -- One row a supplier. `seq` numbers her evaluations: a snapshot overwrites only an older or equal one.
 -- `breakdown` are points by component; `facts` is the rest of the newest snapshot (docs/tables.md).
 ALTER TABLE customer_health
@@ -9,6 +15,7 @@ ALTER TABLE customer_health
     ADD COLUMN churn_probability DOUBLE PRECISION CHECK (churn_probability BETWEEN 0 AND 1),
     ADD COLUMN next_change_at TIMESTAMPTZ,
     ADD COLUMN facts JSONB NOT NULL DEFAULT '{}';
+ALTER TABLE customer_health SET (fillfactor = 70);  -- room for updates in place: every row changes often
 
 -- A row per change of the displayed score or of the level; with its causes it explains every change.
 CREATE TABLE health_history (
@@ -38,7 +45,6 @@ ALTER TABLE success_interventions
     ADD COLUMN claimed_at TIMESTAMPTZ,
     ADD COLUMN attempts INT NOT NULL DEFAULT 0,
     ADD COLUMN last_error TEXT,
-    ADD COLUMN updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     ADD CONSTRAINT interventions_suppressed_says_why CHECK (
         status <> 'suppressed' OR (reason IS NOT NULL AND reason IN (
             'weekly_cap', 'trigger_cap', 'opted_out', 'paused', 'held', 'healthy', 'resolved',

@@ -1,0 +1,47 @@
+-- Health: the newest snapshot a supplier, and the history of what changed.
+
+-- name: save_snapshots
+-- One row a supplier; an older evaluation never overwrites a newer one. Percent columns round halves up.
+INSERT INTO customer_health AS h (
+    supplier_id, seq, calculated_at, health_score, risk_level, breakdown, last_login,
+    feature_adoption_score, client_engagement_score, login_frequency, form_completion_rate, journey_performance,
+    churn_probability, next_change_at, facts)
+SELECT
+    r.supplier_id, r.seq, r.calculated_at, r.score, r.level, r.breakdown, r.last_login,
+    floor(r.feature_adoption * 100 + 0.5), floor(r.client_activity * 100 + 0.5),
+    r.login_frequency, r.form_completion, r.journey_performance,
+    r.churn_probability, r.next_change_at, r.facts
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+    supplier_id uuid, seq bigint, calculated_at timestamptz, score int, level text, breakdown jsonb,
+    last_login timestamptz, feature_adoption numeric, client_activity numeric, login_frequency numeric,
+    form_completion numeric, journey_performance numeric, churn_probability float8,
+    next_change_at timestamptz, facts jsonb)
+ORDER BY r.supplier_id
+ON CONFLICT (supplier_id) DO UPDATE SET
+    seq = excluded.seq,
+    calculated_at = excluded.calculated_at,
+    health_score = excluded.health_score,
+    risk_level = excluded.risk_level,
+    breakdown = excluded.breakdown,
+    last_login = excluded.last_login,
+    feature_adoption_score = excluded.feature_adoption_score,
+    client_engagement_score = excluded.client_engagement_score,
+    login_frequency = excluded.login_frequency,
+    form_completion_rate = excluded.form_completion_rate,
+    journey_performance = excluded.journey_performance,
+    churn_probability = excluded.churn_probability,
+    next_change_at = excluded.next_change_at,
+    facts = excluded.facts,
+    updated_at = now()
+WHERE h.seq <= excluded.seq
+
+-- name: save_changes
+INSERT INTO health_history AS h (id, supplier_id, seq, at, score, risk_level, causes)
+SELECT r.id, r.supplier_id, r.seq, r.at, r.score, r.level, r.causes
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+    id uuid, supplier_id uuid, seq bigint, at timestamptz, score int, level text, causes jsonb)
+ON CONFLICT (id) DO UPDATE SET
+    seq = excluded.seq, at = excluded.at, score = excluded.score, risk_level = excluded.risk_level,
+    causes = excluded.causes
+WHERE (h.seq, h.at, h.score, h.risk_level, h.causes)
+    IS DISTINCT FROM (excluded.seq, excluded.at, excluded.score, excluded.risk_level, excluded.causes)

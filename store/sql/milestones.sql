@@ -1,0 +1,7 @@
+-- name: save
+-- Once each per supplier, ever; the row has the signal's id.
+INSERT INTO success_milestones (id, supplier_id, milestone_type, achieved_at, milestone_data)
+SELECT r.id, r.supplier_id, r.milestone, r.at, r.data
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+    id uuid, supplier_id uuid, milestone text, at timestamptz, data jsonb)
+ON CONFLICT DO NOTHING

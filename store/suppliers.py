@@ -1,0 +1,70 @@
+"""Suppliers: who they are, what they agreed to, and who must stay erased."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from store.queries import load
+from store.rows import as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+SQL = load("suppliers")
+
+
+async def lock(conn: AsyncConnection, ids: Collection[str], erasure_key: bytes) -> set[str]:
+    """Make sure these suppliers have rows, lock those until the transaction ends, and return whose they are.
+
+    `ids` are canonical UUID texts. Erased suppliers are left out and get no row. Call it first in a
+    transaction that writes, once, with all suppliers that it will write: the order of locks is the ids'.
+    """
+    if not ids:
+        return set()
+    wanted = sorted(ids)
+    await conn.execute(SQL["ensure"], {"ids": wanted})
+    rows = await conn.execute(SQL["lock"], {"ids": wanted})
+    locked = {row[0] for row in await rows.fetchall()}
+    # Looked up only now: an erasure that was under way has committed before the lock was ours.
+    erased = await _erased(conn, locked, erasure_key)
+    if erased:
+        await conn.execute(SQL["delete"], {"ids": sorted(erased)})
+    return locked - erased
+
+
+async def erase(conn: AsyncConnection, ids: Collection[str], erasure_key: bytes, at: datetime) -> None:
+    """Delete everything of these suppliers, who must be locked, and remember only a keyed hash of each id."""
+    hashes = [erasure_hash(supplier_id, erasure_key) for supplier_id in ids]
+    await conn.execute(SQL["remember_erased"], {"hashes": hashes, "at": at})
+    await conn.execute(SQL["delete"], {"ids": sorted(ids)})
+
+
+async def save_profiles(conn: AsyncConnection, profiles: Sequence[dict[str, Any]]) -> None:
+    """Replace the profiles of suppliers who have rows; one dict of JSON-ready columns each, none twice."""
+    await conn.execute(SQL["save_profiles"], {"rows": as_json(profiles)})
+
+
+async def save_consent(conn: AsyncConnection, consents: Iterable[dict[str, Any]]) -> None:
+    """Take over consent that is newer than the stored one.
+
+    Each: `supplier_id`, `email_opt_out`, `email_at`, `all_opt_out`, `all_at` (RFC 3339, null if never said).
+    """
+    said = [consent for consent in consents if consent["email_at"] or consent["all_at"]]
+    if said:
+        await conn.execute(SQL["save_consent"], {"rows": as_json(said)})
+
+
+def erasure_hash(supplier_id: str, key: bytes) -> bytes:
+    """HMAC-SHA-256 of the id: without the key nobody can tell who was erased, with it we can refuse her."""
+    return hmac.digest(key, UUID(supplier_id).bytes, "sha256")
+
+
+async def _erased(conn: AsyncConnection, ids: Iterable[str], key: bytes) -> set[str]:
+    by_hash = {erasure_hash(supplier_id, key): supplier_id for supplier_id in ids}
+    rows = await conn.execute(SQL["find_erased"], {"hashes": list(by_hash)})
+    return {by_hash[bytes(row[0])] for row in await rows.fetchall()}
