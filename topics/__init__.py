@@ -1,0 +1,1 @@
+"""What travels: the public models of every event, their topics, and the code that reads and writes them."""

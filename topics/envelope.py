@@ -1,0 +1,74 @@
+"""The CloudEvents envelope and the field types that every model here shares."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from topics.time import parse_time
+
+UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+
+class CheckedByFastPath:
+    """Marks a field whose constraints `decoding.py` checks itself, cheaper than a derived Struct could."""
+
+
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("contains a NUL character, which Postgres cannot store")
+    return text
+
+
+def _time(text: str) -> str:
+    parse_time(text)
+    return text
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
+"""Non-empty text without NUL."""
+
+SupplierId = Annotated[
+    str,
+    Field(
+        min_length=36,
+        max_length=36,
+        pattern=UUID_PATTERN,
+        description="Supplier id: a UUID in its canonical form (36 characters, lowercase).",
+        json_schema_extra={"format": "uuid"},
+    ),
+    CheckedByFastPath(),
+]
+
+Timestamp = Annotated[
+    str,
+    AfterValidator(_time),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "description": "RFC 3339 with zone, from 1970 on; kept to the millisecond, finer digits cut off.",
+        }
+    ),
+    CheckedByFastPath(),
+]
+
+Plan = Literal["free", "starter", "professional", "scale", "enterprise"]
+Milestone = Literal["first_form", "ten_clients", "first_automation", "first_payment"]
+
+
+class Model(BaseModel):
+    """Base of all models: strict types (no text for numbers), unknown keys ignored, immutable."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class CloudEvent(Model):
+    """The CloudEvents 1.0 attributes that we require; others may be present and are ignored."""
+
+    specversion: Literal["1.0"] = Field(description="Version of CloudEvents.")
+    id: Text = Field(description="Unique within `source`; a repeated (source, id) is ignored.")
+    source: Text = Field(description="URI reference of the service that publishes.")
+    subject: SupplierId
+    time: Timestamp

@@ -1,0 +1,78 @@
+"""msgspec Structs derived from the pydantic models, so the fast decoder cannot drift from them."""
+
+from __future__ import annotations
+
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types as at
+import msgspec
+from pydantic import AfterValidator, BaseModel
+from pydantic.fields import FieldInfo
+
+from topics.envelope import CheckedByFastPath
+
+
+def struct_of(model: type[BaseModel]) -> type[msgspec.Struct]:
+    """The Struct that decodes what `model` describes.
+
+    A model with a field `type: Literal[x]` becomes a member of a union tagged by `type`. Model validators and
+    NUL characters are left to the caller (`decoding.py`); a constraint it does not know raises TypeError.
+    """
+    fields: list[tuple[str, Any, Any]] = []
+    config: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if name == "type":
+            config = {"tag_field": "type", "tag": get_args(field.annotation)[0]}
+            continue
+        kind = _narrowed(_type_of(field.annotation), field.metadata)
+        fields.append((name, kind, msgspec.NODEFAULT if field.is_required() else field.default))
+    return msgspec.defstruct(
+        model.__name__, fields, module=__name__, kw_only=True, frozen=True, gc=False, **config
+    )
+
+
+def _type_of(annotation: Any) -> Any:
+    """The msgspec type of a pydantic annotation."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _narrowed(_type_of(arguments[0]), arguments[1:])
+    if origin in {Union, UnionType}:
+        return Union[tuple(_type_of(argument) for argument in arguments)]  # noqa: UP007 - built at run time
+    if origin is list:
+        return list.__class_getitem__(_type_of(arguments[0]))
+    if origin is Literal or annotation in {str, int, NoneType}:
+        return annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return struct_of(annotation)
+    raise TypeError(f"no Struct field for {annotation!r}: teach topics/structs.py about it")
+
+
+def _narrowed(kind: Any, metadata: Any) -> Any:
+    """`kind` with pydantic's constraints turned into msgspec's."""
+    flat = [
+        inner for item in metadata for inner in (item.metadata if isinstance(item, FieldInfo) else [item])
+    ]
+    if any(isinstance(item, CheckedByFastPath) for item in flat):
+        return kind
+    limits: dict[str, Any] = {}
+    for item in flat:
+        limits |= _limit(item)
+    return Annotated[kind, msgspec.Meta(**limits)] if limits else kind
+
+
+def _limit(item: Any) -> dict[str, Any]:
+    match item:
+        case at.MinLen(min_length=length):
+            return {"min_length": length}
+        case at.MaxLen(max_length=length):
+            return {"max_length": length}
+        case at.Ge(ge=bound):
+            return {"ge": bound}
+        case at.Le(le=bound):
+            return {"le": bound}
+        case AfterValidator():  # _without_nul: decoding.py looks for NUL in the whole value at once
+            return {}
+    if pattern := getattr(item, "pattern", None):
+        return {"pattern": pattern}
+    raise TypeError(f"no Struct constraint for {item!r}: teach topics/structs.py about it")
