@@ -34,15 +34,16 @@ class Causes(msgspec.Struct, array_like=True):
 
     def take(self) -> list[dict[str, Any]]:
         """What was gathered, as `{"component", "before", "after", "event"}`; empties this object."""
-        merged = [
-            {"component": COMPONENTS[component], "before": before, "after": after, "event": MERGED}
-            for component, (before, after) in sorted(self.earlier.items())
-            if before != after
-        ]
         listed = [
             {"component": COMPONENTS[component], "before": before, "after": after, "event": event}
             for component, before, after, event in self.newest
         ]
         self.newest = []
-        self.earlier = {}
-        return merged + listed
+        if self.earlier:
+            listed[:0] = [
+                {"component": COMPONENTS[component], "before": before, "after": after, "event": MERGED}
+                for component, (before, after) in sorted(self.earlier.items())
+                if before != after
+            ]
+            self.earlier = {}
+        return listed

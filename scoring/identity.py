@@ -6,6 +6,8 @@ from hashlib import sha1
 from uuid import NAMESPACE_URL, uuid5
 
 NAMESPACE = uuid5(NAMESPACE_URL, "https://wedsync.example/success")
+_PREFIX = NAMESPACE.bytes
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def signal_id(supplier_id: str, signal_type: str, name: str, cause: str) -> str:
@@ -14,11 +16,9 @@ def signal_id(supplier_id: str, signal_type: str, name: str, cause: str) -> str:
     `cause` is "<source>|<event id>", "time:<due time>" or, for a milestone, empty.
     """
     text = f"{supplier_id}|{signal_type}|{name}|{cause}"
-    digest = bytearray(sha1(NAMESPACE.bytes + text.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    name_hex = digest.hex()
-    return f"{name_hex[:8]}-{name_hex[8:12]}-{name_hex[12:16]}-{name_hex[16:20]}-{name_hex[20:]}"
+    digest = sha1(_PREFIX + text.encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANT[digest[16]]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def cause_of_event(source: str, event_id: str) -> str:

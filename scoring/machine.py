@@ -59,7 +59,7 @@ def apply(state: State, supplier_id: str, event: Event) -> list[Signal]:
     """Fire what is due at or before the event's time, then fold the event.
 
     A repeated (source, id) among the last 256 changes nothing. An event older than the clock is late:
-    counted, and evaluated at the clock. The event's type must be one of `activity.HANDLERS` (KeyError otherwise).
+    counted, and evaluated at the clock. The event's type is one of `activity.HANDLERS` (KeyError otherwise).
     """
     digest = xxh3_64_digest(f"{event.source}\0{event.id}".encode())
     if digest in state.recent:

@@ -7,9 +7,9 @@ from itertools import chain
 
 from scoring.activity import EXPIRY
 from scoring.metrics import (
-    CLIENTS,
+    FEATURES,
+    FORMS,
     JOURNEY_WINDOW_DAYS,
-    JOURNEYS,
     LOGIN,
     LOGIN_BANDS,
     Level,
@@ -33,28 +33,45 @@ class _Silence:
         self.last_login = state.last_login
         self.known = len(state.clients)
         self.active = sorted(last for last in state.clients.values() if last)
-        self.days = sorted(state.journey_days.items())
-        self.fixed = list(state.points)
-        self.rolls = [(day + JOURNEY_WINDOW_DAYS) * DAY for day, _ in self.days]
+        self.fixed = state.points
+        self.rolls, self.journeys_left = _journey_rolls(state)
         bands = [] if self.last_login is None else [self.last_login + below for below, _ in LOGIN_BANDS]
         self.breaks = sorted(at for at in {*bands, *self.rolls} if at > state.clock)
 
     def journey_points(self, at: int) -> float:
-        left = self.days[bisect_right(self.rolls, at) :]
-        return ratio_points(sum(opened for _, (_, opened) in left), sum(sent for _, (sent, _) in left))
+        """The points of journey emails once the days that have left the window by `at` are gone."""
+        return self.journeys_left[bisect_right(self.rolls, at)]
 
     def expired(self, at: int) -> int:
         """How many of the now active clients are no longer active at `at`."""
         return bisect_right(self.active, at - EXPIRY)
 
     def sum_at(self, at: int) -> float:
+        """The unrounded score at `at`."""
         return self.sum_with(login_points(self.last_login, at), self.journey_points(at), self.expired(at))
 
     def sum_with(self, login: float, journeys: float, expired: int) -> float:
-        points = self.fixed.copy()
-        points[LOGIN], points[JOURNEYS] = login, journeys
-        points[CLIENTS] = client_points(len(self.active) - expired, self.known)
-        return total(points)
+        """The unrounded score with these parts and what silence leaves alone."""
+        clients = client_points(len(self.active) - expired, self.known)
+        return total((login, self.fixed[FEATURES], clients, self.fixed[FORMS], journeys))
+
+    def level_is_final(self, level: Level) -> bool:
+        """Whether no time can bring another level: nothing can rise, and all that can fall is not enough."""
+        if self.rolls:
+            return False
+        return level == "critical" or next_level(level, self.sum_with(0.0, 0.0, len(self.active))) == level
+
+
+def _journey_rolls(state: State) -> tuple[list[int], list[float]]:
+    """When journey days leave the window, and the points left after none, one, two … of them did."""
+    days = sorted(state.journey_days)
+    sent, opened = state.journey_sent, state.journey_opened
+    left = [ratio_points(opened, sent)]
+    for day in days:
+        day_sent, day_opened = state.journey_days[day]
+        sent, opened = sent - day_sent, opened - day_opened
+        left.append(ratio_points(opened, sent))
+    return [(day + JOURNEY_WINDOW_DAYS) * DAY for day in days], left
 
 
 def forecast(state: State) -> Forecast:
@@ -86,6 +103,8 @@ def _next_change(silence: _Silence, score_sum: float) -> int | None:
 
 
 def _next_level(silence: _Silence, level: Level, clock: int) -> tuple[int | None, Level | None]:
+    if silence.level_is_final(level):
+        return None, None
     since = clock
     for until in [*silence.breaks, None]:
         login, journeys = login_points(silence.last_login, since), silence.journey_points(since)

@@ -17,18 +17,16 @@ NEVER = 1 << 62
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@lru_cache(maxsize=4096)
-def _date_text(day: int) -> str:
-    return (_EPOCH + timedelta(days=day)).strftime("%Y-%m-%dT")
+@lru_cache(maxsize=65_536)
+def _minute_text(minute: int) -> str:
+    return (_EPOCH + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:")
 
 
 def instant_text(at: int) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-01-05T09:00:00.000Z`."""
-    day, rest = divmod(at, DAY)
-    hour, rest = divmod(rest, HOUR)
-    minute, rest = divmod(rest, MINUTE)
+    minute, rest = divmod(at, MINUTE)
     second, millisecond = divmod(rest, SECOND)
-    return f"{_date_text(day)}{hour:02d}:{minute:02d}:{second:02d}.{millisecond:03d}Z"
+    return f"{_minute_text(minute)}{second:02d}.{millisecond:03d}Z"
 
 
 def optional_instant_text(at: int | None) -> str | None:
