@@ -53,7 +53,7 @@ def snapshot(state: State) -> dict[str, Any]:
             "all_at": optional_instant_text(state.all_consent.at),
         },
         "cancelled": state.cancelled,
-        "cancelled_at": optional_instant_text(state.cancelled_at),
+        "cancelled_at": optional_instant_text(state.cancelled_at if state.cancelled else None),
         "last_goals": {goal: instant_text(at) for goal, at in state.last_goals.items()},
         "next_change_at": optional_instant_text(next_change_at),
         "next_level_if_silent": next_level,
