@@ -193,16 +193,16 @@ def _checked_data(
     try:
         event: Any = kind.model.model_validate({**attributes, "data": present})
     except ValidationError as error:
-        return _refusal(error)
+        return refusal_of(error)
     model = event.data
     if model is None or kind.data is None:
         return _Checked(None)
     return _Checked(msgspec.convert(model.model_dump(), kind.data))
 
 
-def _refusal(error: ValidationError) -> Refusal:
+def refusal_of(error: ValidationError) -> Refusal:
     """The first of pydantic's complaints, in our words."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"]) or "value"
     code = "missing_field" if first["type"] in {"missing", "missing_field"} else "wrong_field"
     return Refusal(f"{code}: {where}: {first['msg']}")

@@ -1,0 +1,68 @@
+"""JSON Lines files of what goes onto the topics: a line is a CloudEvent or `{"profile": {…}}`.
+
+Used by `success publish` and `success run`. No line is turned away here: what is wrong with it is said by the
+dead letter that it becomes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from topics.catalog import ACTIVITY, PROFILES
+
+
+class Line(NamedTuple):
+    """Where a line goes: `topic` is the catalogue's name; key and value as a record has them."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+
+
+class _Profiled(msgspec.Struct):
+    id: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Shape(msgspec.Struct):
+    profile: msgspec.Raw = msgspec.Raw(b"")
+    subject: msgspec.Raw = msgspec.Raw(b"")
+    specversion: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode_shape = msgspec.json.Decoder(_Shape).decode
+_decode_profile = msgspec.json.Decoder(_Profiled).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+def read_line(text: bytes | str) -> Line:
+    """The topic, key and value of one line (with or without its line break; not a blank one).
+
+    An event's value is the line as it came and its key its `subject`; a profile's value is the object under
+    `profile` as it came and its key the `id`. Where that is not to be had, an event has no key, and a profile,
+    whose compacted topic takes no record without one, has an empty key.
+    """
+    line = (text.encode(errors="surrogateescape") if isinstance(text, str) else text).strip()
+    try:
+        shape = _decode_shape(line)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return Line(ACTIVITY, None, line)
+    if bytes(shape.profile) and not bytes(shape.specversion):
+        return Line(PROFILES, _profile_key(shape.profile), bytes(shape.profile))
+    return Line(ACTIVITY, _text(shape.subject), line)
+
+
+def _profile_key(profile: msgspec.Raw) -> bytes:
+    try:
+        return _text(_decode_profile(profile).id) or b""
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return b""
+
+
+def _text(raw: msgspec.Raw) -> bytes | None:
+    """UTF-8 of a JSON string; None for anything else."""
+    try:
+        return _decode_text(raw).encode() if bytes(raw) else None
+    except (msgspec.DecodeError, UnicodeError):
+        return None

@@ -1,0 +1,226 @@
+"""What we say about suppliers: the public models of every event on the `success.*` topics."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from topics.envelope import CloudEvent, Milestone, Model, Plan, Text, Timestamp
+
+Level = Literal["critical", "at_risk", "healthy"]
+Component = Literal[
+    "loginFrequency", "featureAdoption", "clientActivity", "formCompletion", "journeyPerformance"
+]
+Feature = Literal["clients_imported", "forms_created", "journeys_created", "templates_used"]
+Condition = Literal[
+    "no_login_7_days",
+    "zero_clients_imported",
+    "stuck_onboarding",
+    "low_client_adoption",
+    "high_usage_free_tier",
+    "signed_up",
+    "onboarding_ended",
+]
+Count = Annotated[int, Field(ge=0)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+Sum = Annotated[float, Field(ge=0, le=100, description="Sum of the points, unrounded.")]
+Score = Annotated[int, Field(ge=0, le=100, description="Displayed score: floor(sum + 0.5).")]
+Probability = Annotated[
+    float, Field(ge=0, le=1, description="Estimated probability that the supplier cancels, 0 to 1.")
+]
+Seq = Annotated[
+    int,
+    Field(ge=0, description="Counts the supplier's evaluations: orders changes, risk changes and snapshots."),
+]
+
+
+class Cause(Model):
+    """One step of a change of points; the steps add up exactly."""
+
+    component: Component
+    before: float = Field(description="Points before.")
+    after: float = Field(description="Points after.")
+    event: Text = Field(description="Id of the activity event, `time`, or `earlier` where steps were merged.")
+
+
+class Breakdown(Model):
+    """Points of each component; they add up to the unrounded sum."""
+
+    loginFrequency: float = Field(ge=0, le=30, description="Points, 0 to 30.")  # noqa: N815 - as specified
+    featureAdoption: float = Field(ge=0, le=25, description="Points, 0 to 25.")  # noqa: N815
+    clientActivity: float = Field(ge=0, le=25, description="Points, 0 to 25.")  # noqa: N815
+    formCompletion: float = Field(ge=0, le=10, description="Points, 0 to 10.")  # noqa: N815
+    journeyPerformance: float = Field(ge=0, le=10, description="Points, 0 to 10.")  # noqa: N815
+
+
+class RiskChange(Model):
+    """Data of a change of risk level."""
+
+    previous: Level | None = Field(description="Level before; null at the first evaluation.")
+    level: Level = Field(description="Level from here on.")
+    score: Score
+    sum: Sum
+    breakdown: Breakdown
+    causes: list[Cause] = Field(description="What changed the points since the previous risk change.")
+    churn_probability: Probability
+    seq: Seq
+
+
+class MilestoneAchievement(Model):
+    """Data of a milestone."""
+
+    milestone: Milestone
+    seq: Seq
+    cause_type: Text = Field(description="Type of the activity event that achieved it.")
+
+
+class ConditionOccurrence(Model):
+    """Data of a condition."""
+
+    condition: Condition
+    occurrence: int = Field(
+        ge=1, description="How many times this condition has been met, this one included."
+    )
+    seq: Seq
+    level: Level = Field(description="Risk level at this moment.")
+
+
+class Metrics(Model):
+    """The five metrics of the score."""
+
+    loginFrequency: int = Field(  # noqa: N815
+        ge=0, le=999, description="Whole days since the last login; 999 if never."
+    )
+    featureAdoption: Ratio = Field(description="Key features ever used / 4.")  # noqa: N815
+    clientActivity: Ratio = Field(description="Clients active in 30 days / known clients.")  # noqa: N815
+    formCompletion: Ratio = Field(description="Forms completed / sent, at most 1.")  # noqa: N815
+    journeyPerformance: Ratio = Field(  # noqa: N815
+        description="Journey emails opened / sent on the last 30 UTC dates, at most 1."
+    )
+
+
+class Clients(Model):
+    """Counts of clients."""
+
+    known: Count = Field(description="Clients imported or once active, not removed.")
+    active: Count = Field(description="Those with activity in the last 30 days.")
+
+
+class Forms(Model):
+    """Counts of forms over all time."""
+
+    created: Count
+    sent: Count
+    completed: Count
+
+
+class Journeys(Model):
+    """Counts of journeys and their emails."""
+
+    active: Count = Field(description="Journeys switched on.")
+    sent: Count = Field(description="Emails sent on the last 30 UTC dates.")
+    opened: Count = Field(description="Emails opened on the last 30 UTC dates.")
+
+
+class ConsentState(Model):
+    """What the supplier lets us send."""
+
+    email_opt_out: bool
+    email_at: Timestamp | None = Field(description="Newest opt-out or opt-in of scope `email`.")
+    all_opt_out: bool
+    all_at: Timestamp | None = Field(description="Newest opt-out or opt-in of scope `all`.")
+
+
+class HealthChange(Model):
+    """One change of the displayed score or of the level."""
+
+    id: Text = Field(description="The same again whenever the change is worked out again: upsert by it.")
+    at: Timestamp
+    seq: Seq
+    score: Score
+    level: Level
+    causes: list[Cause]
+
+
+class HealthSnapshot(Model):
+    """Data of a snapshot: all that readers need of a supplier's health without the log."""
+
+    seq: Seq
+    calculated_at: Timestamp = Field(description="The supplier's clock at the last evaluation.")
+    score: Score
+    sum: Sum
+    level: Level
+    breakdown: Breakdown
+    metrics: Metrics
+    features: list[Feature] = Field(description="Key features ever used, sorted.")
+    clients: Clients
+    forms: Forms
+    journeys: Journeys
+    last_login: Timestamp | None
+    signed_up_at: Timestamp | None
+    plan: Plan | None
+    consent: ConsentState
+    cancelled: bool
+    cancelled_at: Timestamp | None
+    last_goals: dict[str, Timestamp] = Field(description="Time of the newest goal event by type.")
+    next_change_at: Timestamp | None = Field(description="When silence alone will change the sum.")
+    next_level_if_silent: Level | None = Field(description="Level that silence alone will lead to.")
+    next_level_at: Timestamp | None = Field(description="When it will.")
+    churn_probability: Probability
+    changes: list[HealthChange] = Field(description="Changes since the last snapshot, oldest first.")
+
+
+class InterventionChange(Model):
+    """Data of a change of an intervention's status, or of feedback on it."""
+
+    intervention_id: Text = Field(description="Id of the row in `success_interventions`.")
+    trigger: Text = Field(description="Trigger of the policy, such as `no_login_7_days`.")
+    channel: Literal["email", "in_app_notification", "support_call"]
+    template: Text | None = Field(default=None, description="Template used.")
+    status: Literal["scheduled", "sending", "sent", "suppressed", "failed", "unknown"] = Field(
+        description="Status of the intervention after this event."
+    )
+    reason: Text | None = Field(default=None, description="Why it is not sent.")
+    signal_id: Text | None = Field(default=None, description="Id of the signal it answers.")
+
+
+class RiskChanged(CloudEvent):
+    """A supplier's risk level changed; the first evaluation included."""
+
+    type: Literal["success.risk.changed"]
+    data: RiskChange
+
+
+class MilestoneAchieved(CloudEvent):
+    """A supplier achieved a milestone; once each, ever."""
+
+    type: Literal["success.milestone.achieved"]
+    data: MilestoneAchievement
+
+
+class ConditionMet(CloudEvent):
+    """A condition that interventions wait for is met."""
+
+    type: Literal["success.condition.met"]
+    data: ConditionOccurrence
+
+
+class HealthUpdated(CloudEvent):
+    """A snapshot of a supplier's health: upsert by `seq`."""
+
+    type: Literal["success.health.updated"]
+    data: HealthSnapshot
+
+
+class InterventionChanged(CloudEvent):
+    """An intervention changed its status, or feedback on it came; marketing automation listens here."""
+
+    type: str = Field(
+        pattern=r"^success\.intervention\.[a-z_]+$",
+        description=(
+            "`success.intervention.` and a status (scheduled, sent, suppressed, failed, unknown) "
+            "or feedback (opened, clicked, converted, …)."
+        ),
+    )
+    data: InterventionChange
