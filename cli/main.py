@@ -1,0 +1,91 @@
+"""`success`: the group of all commands, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from cli.errors import explain
+
+COMMANDS = {
+    # command: (module, what it does); modules are imported when their command is called
+    "up": ("cli.up", "start the embedded Kafka, Postgres and SMTP sink"),
+    "down": ("cli.down", "stop the embedded stack"),
+    "doctor": ("cli.doctor", "check Kafka, Postgres, SMTP and the settings"),
+    "migrate": ("cli.migrate", "create topics and tables; safe to run again"),
+    "worker": ("cli.worker", "run the scoring agents and the intervention agent"),
+    "deliver": ("cli.deliver", "deliver the interventions that are due"),
+    "run": ("cli.run", "run a recorded file through the whole pipeline"),
+    "publish": ("cli.publish", "publish a file to the topics; - reads standard input"),
+    "simulate": ("cli.simulate", "write or publish a simulated population"),
+    "preview": ("cli.preview", "render an email to a file or a browser"),
+    "demo": ("cli.demo", "start everything with a simulated population and watch it"),
+}
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by the table above; `success --help` imports none of them."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """Import a command's module; the function has the command's name, `-` as `_`."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[name][0])
+        command = getattr(module, name.replace("-", "_"))
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[name][0]}.{name} is not a click command")
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, name="success", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="wedsync-success", prog_name="success")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error (anywhere on the line).")
+def success(debug: bool) -> None:
+    """Health scores, milestones and justified messages for wedding suppliers, from a Kafka log."""
+    del debug  # taken by `run` before click sees it, so that it may stand anywhere
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code (0 done, 1 failed, 2 wrong usage or settings)."""
+    debug, arguments = _take_debug(arguments)
+    try:
+        outcome = success.main(arguments, prog_name="success", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (`| head`) has had enough: no complaint at exit either
+        return 1
+    except Exception as error:  # the outermost place: every error becomes one line
+        if debug:
+            raise
+        line, code = explain(error)
+        click.echo(line, err=True)
+        return code
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _take_debug(arguments: list[str]) -> tuple[bool, list[str]]:
+    """Whether `--debug` is among the arguments (before a `--`), and the others."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [argument for argument in arguments[:end] if argument != "--debug"]
+    return len(options) < end, options + arguments[end:]
+
+
+def main() -> NoReturn:
+    """The entry point of the `success` program."""
+    sys.exit(run(sys.argv[1:]))

