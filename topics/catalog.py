@@ -35,19 +35,22 @@ _MONTH_MS = 30 * _DAY_MS
 _YEAR_AND_MORE_MS = 400 * _DAY_MS
 
 
-def _by_time(days_ms: int = _YEAR_AND_MORE_MS, **more: str) -> dict[str, str]:
+def _by_time(kept_ms: int = _YEAR_AND_MORE_MS, max_message_bytes: int | None = None) -> dict[str, str]:
     """Kept for so many milliseconds from the moment of appending, whatever time the producer claims."""
-    return {
+    config = {
         "cleanup.policy": "delete",
-        "retention.ms": str(days_ms),
+        "retention.ms": str(kept_ms),
         "message.timestamp.type": "LogAppendTime",
-        **more,
     }
+    if max_message_bytes is not None:
+        config["max.message.bytes"] = str(max_message_bytes)
+    return config
 
 
-def _compacted(**more: str) -> dict[str, str]:
+def _compacted(more: dict[str, int]) -> dict[str, str]:
     """The newest value of each key is kept; lags count from the moment of appending."""
-    return {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime", **more}
+    config = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+    return config | {name: str(number) for name, number in more.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ _ALL = (
         ACTIVITY,
         "What suppliers and their clients do, published by the product's services.",
         ActivityModel,
-        _by_time(**{"max.message.bytes": str(MAX_ACTIVITY_BYTES)}),
+        _by_time(max_message_bytes=MAX_ACTIVITY_BYTES),
     ),
     Topic(
         PROFILES,
@@ -78,13 +81,13 @@ _ALL = (
         Profile,
         # Old values leave the disk within a week or so of an erasure; the erasure itself stays a month, for
         # readers that were away.
-        _compacted(**{"max.compaction.lag.ms": str(7 * _DAY_MS), "delete.retention.ms": str(_MONTH_MS)}),
+        _compacted({"max.compaction.lag.ms": 7 * _DAY_MS, "delete.retention.ms": _MONTH_MS}),
     ),
     Topic(
         HEALTH,
         "Snapshots of each supplier's health.",
         HealthUpdated,
-        _compacted(**{"min.compaction.lag.ms": str(7 * _DAY_MS), "max.message.bytes": str(MAX_HEALTH_BYTES)}),
+        _compacted({"min.compaction.lag.ms": 7 * _DAY_MS, "max.message.bytes": MAX_HEALTH_BYTES}),
     ),
     Topic(RISK_CHANGES, "Changes of risk level.", RiskChanged, _by_time()),
     Topic(MILESTONES, "Milestones achieved.", MilestoneAchieved, _by_time()),
@@ -99,7 +102,7 @@ _ALL = (
         DEAD_LETTERS,
         "Records that were refused, as they came, with headers that say why and where they were.",
         None,
-        _by_time(3 * _MONTH_MS, **{"max.message.bytes": str(MAX_DEAD_LETTER_BYTES)}),
+        _by_time(3 * _MONTH_MS, MAX_DEAD_LETTER_BYTES),
         key="as it came",
     ),
 )

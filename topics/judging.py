@@ -205,4 +205,4 @@ def refusal_of(error: ValidationError) -> Refusal:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "value"
     code = "missing_field" if first["type"] in {"missing", "missing_field"} else "wrong_field"
-    return Refusal(f"{code}: {where}: {first['msg']}")
+    return Refusal(f"{code}: {where}: {first['msg'].removeprefix('Value error, ')}")
