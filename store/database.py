@@ -18,7 +18,7 @@ class Role(StrEnum):
     READER = "success_reader"
 
 
-class DatabaseError(Exception):
+class DatabaseError(psycopg.OperationalError):
     """Postgres can't be used as things are; the message says what to do about it."""
 
 

@@ -36,6 +36,8 @@ def migrate(database_url: str) -> list[str]:
             _make_roles(conn)
             applied = _applied(conn)
             return [path.stem for path in _missing(applied) if _apply(conn, path)]
+    except MigrationError:
+        raise
     except psycopg.OperationalError as error:
         raise MigrationError(connection_problem(error)) from error
 

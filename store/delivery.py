@@ -1,0 +1,261 @@
+"""What delivery reads and writes: claims under a supplier's lock, decisions, outcomes, claims a crash left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
+
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from scoring.decide import Row, SupplierFacts
+from scoring.resolved import Health
+from store.queries import load
+from store.rows import as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from psycopg import AsyncConnection
+
+SQL = load("delivery")
+
+OWNER_NAMESPACE = crc32(b"success_delivery") & 0x7FFFFFFF
+"""First key of the advisory locks by which processes see which of them live."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+
+class Intervention(NamedTuple):
+    """A row of `success_interventions`: what a decision needs (`row`), and what sending and telling need."""
+
+    row: Row
+    template: str | None
+    attempts: int
+    signal_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Supplier:
+    """A supplier for a decision (`facts`) and for a letter; times are int ms, `counts` from her snapshot."""
+
+    facts: SupplierFacts
+    first_name: str | None
+    business_name: str | None
+    vendor_type: str | None
+    locale: str | None
+    calculated_at: int | None
+    snapshot: dict[str, Any]
+    """`features`, `clients`, `forms`, `journeys`, `metrics`, `plan` …, as in `success.health.updated`; empty
+    before the first snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was decided of one scheduled row; times in ms."""
+
+    id: str
+    status: str
+    metadata: dict[str, Any]
+    reason: str | None = None
+    not_before: int | None = None
+    claimed_at: int | None = None
+    sent_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a claimed email; times in ms."""
+
+    status: str
+    sent_at: int | None = None
+    not_before: int | None = None
+    error: str | None = None
+
+
+async def lock_supplier(conn: AsyncConnection, now_ms: int) -> str | None:
+    """Lock the next supplier with something ready, until the transaction ends; None if there is none."""
+    found = await (await conn.execute(SQL["lock_supplier"], {"now": _time(now_ms)})).fetchone()
+    return found[0] if found else None
+
+
+async def ready_rows(conn: AsyncConnection, supplier_id: str, now_ms: int) -> list[Intervention]:
+    """All that is ready of a locked supplier."""
+    parameters = {"supplier": supplier_id, "now": _time(now_ms)}
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(SQL["ready_rows"], parameters)
+        return [_intervention(found) for found in await cursor.fetchall()]
+
+
+async def counted_rows(conn: AsyncConnection, supplier_id: str, since_ms: int) -> list[Row]:
+    """Read her rows that count towards caps, claimed or signalled after `since_ms`."""
+    parameters = {"supplier": supplier_id, "since": _time(since_ms)}
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(SQL["counted_rows"], parameters)
+        return [
+            replace(
+                _intervention(found).row, status=found["status"], claimed_at=_optional_ms(found["claimed_at"])
+            )
+            for found in await cursor.fetchall()
+        ]
+
+
+async def supplier(conn: AsyncConnection, supplier_id: str) -> Supplier:
+    """Read who a locked supplier is and how she is doing."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(SQL["supplier"], {"supplier": supplier_id})
+        found = await cursor.fetchone()
+    if found is None:
+        raise LookupError(f"supplier {supplier_id} is gone, although locked")
+    return _supplier(found)
+
+
+async def apply_decisions(conn: AsyncConnection, changes: Sequence[Change]) -> None:
+    """Write decisions to rows that are still scheduled."""
+    if changes:
+        rows = [
+            {
+                "id": change.id,
+                "status": change.status,
+                "reason": change.reason,
+                "not_before": _text(change.not_before),
+                "claimed_at": _text(change.claimed_at),
+                "sent_at": _text(change.sent_at),
+                "metadata": change.metadata,
+            }
+            for change in changes
+        ]
+        await conn.execute(SQL["apply_decisions"], {"rows": as_json(rows)})
+
+
+async def open_call(conn: AsyncConnection, row_id: str, supplier_id: str, notes: str, now_ms: int) -> None:
+    """Put the task of a support call before the agents, once a row."""
+    parameters = {"id": row_id, "supplier": supplier_id, "notes": notes, "now": _time(now_ms)}
+    await conn.execute(SQL["open_call"], parameters)
+
+
+async def note_outcome(
+    conn: AsyncConnection, row_id: str, claim: int, outcome: Outcome, metadata: dict[str, Any]
+) -> bool:
+    """Note what became of an email that this process claimed; False if the row has gone."""
+    parameters = {
+        "id": row_id,
+        "claim": claim,
+        "status": outcome.status,
+        "sent_at": _optional_time(outcome.sent_at),
+        "not_before": _optional_time(outcome.not_before),
+        "last_error": outcome.error,
+        "metadata": Jsonb(metadata),
+    }
+    return await (await conn.execute(SQL["note_outcome"], parameters)).fetchone() is not None
+
+
+async def celebrate(conn: AsyncConnection, supplier_id: str, milestone: str, now_ms: int) -> None:
+    """Note that a milestone's email has been sent."""
+    parameters = {"supplier": supplier_id, "milestone": milestone, "now": _time(now_ms)}
+    await conn.execute(SQL["celebrate"], parameters)
+
+
+async def abandoned(conn: AsyncConnection, owner: int, in_flight: Collection[str]) -> list[tuple[str, str]]:
+    """Find claims that nobody works on any more: (row id, supplier id). `in_flight`: those of this process."""
+    parameters = {"owner": owner, "in_flight": list(in_flight), "namespace": OWNER_NAMESPACE}
+    return [(row[0], row[1]) for row in await (await conn.execute(SQL["abandoned"], parameters)).fetchall()]
+
+
+async def give_up(conn: AsyncConnection, row_id: str, error: str) -> Intervention | None:
+    """Make an abandoned claim `unknown`; None if it is no longer being sent."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(SQL["give_up"], {"id": row_id, "last_error": error})
+        found = await cursor.fetchone()
+    return _intervention(found) if found else None
+
+
+async def hold_owner_lock(conn: AsyncConnection, owner: int) -> bool:
+    """Take the lock that says process `owner` lives, for as long as the connection does; False if it is taken."""
+    found = await conn.execute(SQL["hold_owner_lock"], {"namespace": OWNER_NAMESPACE, "owner": owner})
+    row = await found.fetchone()
+    return bool(row and row[0])
+
+
+async def next_due_ms(conn: AsyncConnection) -> int | None:
+    """When the next scheduled row wants to be looked at."""
+    row = await (await conn.execute(SQL["next_due"])).fetchone()
+    return _optional_ms(row[0]) if row else None
+
+
+def _intervention(found: dict[str, Any]) -> Intervention:
+    signal = found["metadata"].get("signal") or {}
+    due_at = _ms(found["due_at"])
+    row = Row(
+        id=found["id"],
+        trigger=found["trigger_condition"],
+        channel=found["intervention_type"],
+        kind=found["kind"],
+        priority=found["priority"],
+        signal_at=due_at if found["signal_at"] is None else _ms(found["signal_at"]),
+        due_at=due_at,
+        seq=found["seq"],
+        milestone=signal.get("milestone"),
+        cause_type=signal.get("cause_type"),
+    )
+    return Intervention(row, found["template_used"], found["attempts"], found["signal_id"])
+
+
+def _supplier(found: dict[str, Any]) -> Supplier:
+    snapshot = found["facts"] or {}
+    facts = SupplierFacts(
+        supplier_id=found["id"],
+        email=found["email"],
+        zone=found["timezone"],
+        email_opt_out=found["email_opt_out"],
+        all_opt_out=found["all_opt_out"],
+        health=None if found["seq"] is None else _health(found, snapshot),
+    )
+    return Supplier(
+        facts=facts,
+        first_name=found["first_name"],
+        business_name=found["business_name"],
+        vendor_type=found["vendor_type"],
+        locale=found["locale"],
+        calculated_at=_optional_ms(found["calculated_at"]),
+        snapshot=snapshot and snapshot | {"breakdown": found["breakdown"]},
+    )
+
+
+def _health(found: dict[str, Any], snapshot: dict[str, Any]) -> Health:
+    signed_up_at = snapshot.get("signed_up_at")
+    return Health(
+        seq=found["seq"],
+        level=found["risk_level"],
+        score=found["health_score"],
+        cancelled=bool(snapshot.get("cancelled")),
+        features=frozenset(snapshot.get("features", ())),
+        known_clients=snapshot.get("clients", {}).get("known", 0),
+        forms_created=snapshot.get("forms", {}).get("created", 0),
+        last_login=_optional_ms(found["last_login"]),
+        signed_up_at=_ms(datetime.fromisoformat(signed_up_at)) if signed_up_at else None,
+        plan=snapshot.get("plan"),
+    )
+
+
+def _time(ms: int) -> datetime:
+    return _EPOCH + ms * _MS
+
+
+def _optional_time(ms: int | None) -> datetime | None:
+    return None if ms is None else _time(ms)
+
+
+def _text(ms: int | None) -> str | None:
+    return None if ms is None else _time(ms).isoformat()
+
+
+def _ms(time: datetime) -> int:
+    return (time - _EPOCH) // _MS
+
+
+def _optional_ms(time: datetime | None) -> int | None:
+    return None if time is None else _ms(time)

@@ -1,0 +1,125 @@
+-- Delivery: claim under a lock on the supplier, decide, note what became of it. The decision is scoring/decide.py.
+
+-- name: lock_supplier
+-- The next supplier with something ready at `now`, locked until the transaction ends; those whom another process
+-- holds are left to it. Ready: its time has come, or what it waited for (health, an address) has.
+SELECT s.id::text
+FROM suppliers s
+WHERE EXISTS (
+    SELECT FROM success_interventions i
+    WHERE i.supplier_id = s.id AND i.status = 'scheduled'
+        AND (i.not_before <= %(now)s
+            OR (i.metadata ->> 'waiting' = 'health'
+                AND EXISTS (SELECT FROM customer_health h WHERE h.supplier_id = s.id AND h.seq >= i.seq))
+            OR (i.metadata ->> 'waiting' = 'address' AND s.email <> '')))
+LIMIT 1
+FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: ready_rows
+-- All that is ready of one supplier, who is locked.
+SELECT i.id::text, i.trigger_condition, i.intervention_type, i.template_used, i.kind, i.priority, i.seq, i.attempts,
+    i.signal_id::text, i.signal_at, i.due_at, i.metadata
+FROM success_interventions i
+JOIN suppliers s ON s.id = i.supplier_id
+WHERE i.supplier_id = %(supplier)s AND i.status = 'scheduled'
+    AND (i.not_before <= %(now)s
+        OR (i.metadata ->> 'waiting' = 'health'
+            AND EXISTS (SELECT FROM customer_health h WHERE h.supplier_id = s.id AND h.seq >= i.seq))
+        OR (i.metadata ->> 'waiting' = 'address' AND s.email <> ''))
+FOR NO KEY UPDATE OF i
+
+-- name: counted_rows
+-- What was sent, may have been, or is being sent, by claim or by signal since `since`.
+SELECT id::text, trigger_condition, intervention_type, template_used, kind, priority, seq, attempts,
+    signal_id::text, signal_at, due_at, metadata, status, claimed_at
+FROM success_interventions
+WHERE supplier_id = %(supplier)s AND status IN ('sending', 'sent', 'unknown')
+    AND (claimed_at > %(since)s OR signal_at > %(since)s)
+
+-- name: supplier
+-- Who she is and how she is doing, as far as a decision and a letter need it.
+SELECT s.id::text AS id, nullif(s.email, '') AS email, s.first_name, s.business_name, s.vendor_type, s.timezone,
+    s.locale, s.email_opt_out, s.all_opt_out,
+    h.seq, h.health_score, h.risk_level, h.last_login, h.calculated_at, h.breakdown, h.facts
+FROM suppliers s
+LEFT JOIN customer_health h ON h.supplier_id = s.id
+WHERE s.id = %(supplier)s
+
+-- name: apply_decisions
+-- What was decided of each row; only rows that are still scheduled change.
+UPDATE success_interventions i
+SET status = r.status,
+    reason = r.reason,
+    not_before = coalesce(r.not_before, i.not_before),
+    claimed_at = r.claimed_at,
+    sent_at = r.sent_at,
+    metadata = (i.metadata - 'waiting') || r.metadata
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+    id uuid, status text, reason text, not_before timestamptz, claimed_at timestamptz, sent_at timestamptz,
+    metadata jsonb)
+WHERE i.id = r.id AND i.status = 'scheduled'
+
+-- name: open_call
+-- The agents' task of a support_call; its id is the row's, so that it is opened once.
+INSERT INTO support_interactions (id, supplier_id, interaction_type, status, notes, urgency, created_at)
+VALUES (%(id)s, %(supplier)s, 'churn_prevention', 'scheduled', %(notes)s, 'high', %(now)s)
+ON CONFLICT (id) DO NOTHING
+
+-- name: note_outcome
+-- What became of an email that this process claimed. A sibling that took us for dead may have written 'unknown':
+-- we know better. Nothing comes back if the supplier was erased meanwhile.
+UPDATE success_interventions
+SET status = %(status)s,
+    sent_at = %(sent_at)s,
+    not_before = coalesce(%(not_before)s, not_before),
+    claimed_at = CASE WHEN %(status)s = 'scheduled' THEN NULL ELSE claimed_at END,
+    attempts = attempts + 1,
+    last_error = %(last_error)s,
+    metadata = (metadata - 'claim') || %(metadata)s::jsonb
+WHERE id = %(id)s AND (metadata ->> 'claim')::int = %(claim)s
+    AND status IN ('sending', 'unknown')
+RETURNING id::text
+
+-- name: celebrate
+-- The milestone of a celebration whose email has been sent.
+UPDATE success_milestones SET celebrated = true, celebration_sent_at = %(now)s
+WHERE supplier_id = %(supplier)s AND milestone_type = %(milestone)s AND celebration_sent_at IS NULL
+
+-- name: abandoned
+-- Claims whose owner holds its lock no more (it died), or which `owner` itself no longer works on: nobody knows
+-- whether the mail server said yes.
+SELECT i.id::text, i.supplier_id::text
+FROM success_interventions i
+WHERE i.status = 'sending'
+    AND NOT (i.id = ANY(%(in_flight)s::uuid[]))
+    AND (coalesce((i.metadata ->> 'claim')::int, %(owner)s) = %(owner)s
+        OR NOT EXISTS (
+            SELECT FROM pg_locks l
+            WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND l.classid = %(namespace)s::bigint::oid AND l.objid = ((i.metadata ->> 'claim')::bigint)::oid))
+
+-- name: give_up
+-- An abandoned claim, once more under the lock of its row.
+UPDATE success_interventions
+SET status = 'unknown', last_error = %(last_error)s
+WHERE id = %(id)s AND status = 'sending'
+RETURNING id::text, trigger_condition, intervention_type, template_used, kind, priority, seq, attempts,
+    signal_id::text, signal_at, due_at, metadata
+
+-- name: hold_owner_lock
+-- Held as long as the connection lives: how others see that this process does.
+SELECT pg_try_advisory_lock(%(namespace)s::int, %(owner)s::int)
+
+-- name: next_due
+-- When the next scheduled row wants to be looked at; what it waited for may have come already.
+SELECT min(CASE
+    WHEN i.metadata ->> 'waiting' = 'health'
+        AND EXISTS (SELECT FROM customer_health h WHERE h.supplier_id = i.supplier_id AND h.seq >= i.seq)
+        THEN i.due_at
+    WHEN i.metadata ->> 'waiting' = 'address'
+        AND EXISTS (SELECT FROM suppliers s WHERE s.id = i.supplier_id AND s.email <> '')
+        THEN i.due_at
+    ELSE i.not_before END)
+FROM success_interventions i
+WHERE i.status = 'scheduled'
