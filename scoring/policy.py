@@ -184,11 +184,10 @@ class Lifetime(_Table):
 
 
 class Retries(_Table):
-    """Back-off between attempts at one email."""
+    """Back-off between attempts at one email; they go on until its row expires."""
 
     first_ms: Duration = Field(alias="first")
     longest_ms: Duration = Field(alias="longest")
-    attempts: int = Field(ge=1)
 
 
 class Calls(_Opening):

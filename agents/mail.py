@@ -1,0 +1,174 @@
+"""SMTP: hand one message to the mail server and say what it said, above all when that is not known."""
+
+from __future__ import annotations
+
+import logging
+import re
+import ssl
+from dataclasses import dataclass
+from email.policy import SMTP as SMTP_POLICY
+from typing import TYPE_CHECKING, Literal, Self
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+    from types import TracebackType
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 30.0
+_START_INPUT = 354
+_PERMANENT = 500
+_LEADING_PERIOD = re.compile(rb"^\.", re.MULTILINE)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_NOT_SAID = "the connection broke before the server's answer"
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """An SMTP server from a URL: `smtp://user:password@host:port`, or `smtps://` for TLS from the start."""
+
+    host: str
+    port: int
+    tls: bool
+    username: str | None
+    password: str | None
+
+    @classmethod
+    def from_url(cls, url: str) -> MailServer:
+        """Read `SUCCESS_SMTP_URL`; ValueError says what is wrong with it, without its password."""
+        parts = urlsplit(url)
+        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            raise ValueError("SUCCESS_SMTP_URL must be smtp://[user:password@]host[:port] or smtps://…")
+        tls = parts.scheme == "smtps"
+        try:
+            port = parts.port or (465 if tls else 25)
+        except ValueError:
+            raise ValueError("SUCCESS_SMTP_URL: the port must be a number from 1 to 65535") from None
+        return cls(
+            parts.hostname,
+            port,
+            tls,
+            unquote(parts.username) if parts.username else None,
+            unquote(parts.password) if parts.password else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one message.
+
+    `accepted`: the server has it. `refused`: it never will take it. `later`: it did not take it now.
+    `unknown`: it got the whole message, its answer did not reach us; sending again might send twice.
+    """
+
+    outcome: Literal["accepted", "refused", "later", "unknown"]
+    said: str
+
+
+class Mailer:
+    """A connection to the mail server, opened when first needed; an async context manager that closes it."""
+
+    def __init__(self, server: MailServer, hostname: str = "localhost", timeout_s: float = TIMEOUT_S) -> None:
+        self._server = server
+        self._hostname = hostname
+        self._timeout_s = timeout_s
+        self._client: aiosmtplib.SMTP | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def send(self, sender: str, recipient: str, message: EmailMessage) -> Verdict:
+        """Send one message from envelope `sender` to one recipient."""
+        content = message.as_bytes(policy=SMTP_POLICY)
+        try:
+            client = await self._connected()
+        except (aiosmtplib.SMTPException, OSError, ssl.SSLError) as error:
+            # Also a refused login: it says nothing about this message, and is mended in the settings.
+            await self.close()
+            return Verdict("later", f"can't connect to the mail server: {_said(error)}")
+        try:
+            await client.mail(sender, timeout=self._timeout_s)
+            await client.rcpt(recipient, timeout=self._timeout_s)
+            start = await client.execute_command(b"DATA", timeout=self._timeout_s)
+        except aiosmtplib.SMTPResponseException as error:
+            await self._forget_message(client)
+            return _refusal(error.code, error.message)
+        except ValueError as error:
+            await self._forget_message(client)
+            return Verdict("refused", f"the address can't be mailed to: {error}")
+        except (aiosmtplib.SMTPException, OSError) as error:
+            await self.close()
+            return Verdict("later", _said(error))
+        if start.code != _START_INPUT:
+            await self._forget_message(client)
+            return _refusal(start.code, start.message)
+        return await self._send_content(client, content)
+
+    async def _send_content(self, client: aiosmtplib.SMTP, content: bytes) -> Verdict:
+        """Send what follows DATA's 354: from here on a silence means that nobody knows."""
+        protocol = client.protocol
+        if protocol is None:
+            return Verdict("later", "the connection broke before the message was sent")
+        try:
+            protocol.write(_LEADING_PERIOD.sub(b"..", content) + b".\r\n")
+            answer = await protocol.read_response(timeout=self._timeout_s)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            await self.close()
+            return Verdict("unknown", f"{_NOT_SAID}: {_said(error)}")
+        if answer.code < 300:  # noqa: PLR2004 - RFC 5321: 2yz is a yes
+            return Verdict("accepted", answer.message)
+        return _refusal(answer.code, answer.message)
+
+    async def close(self) -> None:
+        """Say goodbye, if there is a connection."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        if client.is_connected:
+            try:
+                await client.quit(timeout=1)
+            except (aiosmtplib.SMTPException, OSError) as error:
+                logger.debug("the mail server did not answer QUIT: %s", error)
+        client.close()
+
+    async def _connected(self) -> aiosmtplib.SMTP:
+        if self._client is not None and self._client.is_connected:
+            return self._client
+        server = self._server
+        self._client = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            use_tls=server.tls,
+            # None: STARTTLS where it is offered. A password never crosses a network in the clear.
+            start_tls=True if server.password and not server.tls and server.host not in _LOOPBACK else None,
+            local_hostname=self._hostname,
+            timeout=self._timeout_s,
+        )
+        await self._client.connect()
+        return self._client
+
+    async def _forget_message(self, client: aiosmtplib.SMTP) -> None:
+        """Make the connection fit for the next message, or drop it."""
+        try:
+            await client.rset(timeout=self._timeout_s)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            logger.debug("the mail server did not answer RSET: %s", error)
+            await self.close()
+
+
+def _refusal(code: int, message: str) -> Verdict:
+    return Verdict("refused" if code >= _PERMANENT else "later", f"{code} {message}")
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
