@@ -1,0 +1,1 @@
+"""The scoring rules over history, and the simulated population that makes one."""
