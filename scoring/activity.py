@@ -270,6 +270,8 @@ MILESTONE_OF: dict[str, str] = {
 
 MILESTONE_BIT: dict[str, int] = {milestone: 1 << bit for bit, milestone in enumerate(MILESTONES)}
 
+MILESTONE_BIT_OF: dict[str, int] = {kind: MILESTONE_BIT[name] for kind, name in MILESTONE_OF.items()}
+
 GOALS = frozenset(
     {
         "supplier.logged_in",

@@ -23,7 +23,7 @@ class Causes(msgspec.Struct, array_like=True):
     earlier: dict[int, tuple[float, float]] = {}
 
     def add(self, component: int, before: float, after: float, event: str) -> None:
-        """Note one movement, points rounded to 9 decimals."""
+        """Note one movement of a component's points."""
         newest = self.newest
         newest.append((component, before, after, event))
         if len(newest) > KEPT:
@@ -35,13 +35,23 @@ class Causes(msgspec.Struct, array_like=True):
     def take(self) -> list[dict[str, Any]]:
         """What was gathered, as `{"component", "before", "after", "event"}`; empties this object."""
         listed = [
-            {"component": COMPONENTS[component], "before": before, "after": after, "event": event}
+            {
+                "component": COMPONENTS[component],
+                "before": round(before, 9),
+                "after": round(after, 9),
+                "event": event,
+            }
             for component, before, after, event in self.newest
         ]
         self.newest = []
         if self.earlier:
             listed[:0] = [
-                {"component": COMPONENTS[component], "before": before, "after": after, "event": MERGED}
+                {
+                    "component": COMPONENTS[component],
+                    "before": round(before, 9),
+                    "after": round(after, 9),
+                    "event": MERGED,
+                }
                 for component, (before, after) in sorted(self.earlier.items())
                 if before != after
             ]

@@ -6,6 +6,7 @@ clock: the same events in the same order give the same signals with the same ids
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop
 
 from xxhash import xxh3_64_digest
@@ -16,7 +17,7 @@ from scoring.activity import (
     GOALS,
     HANDLERS,
     MILESTONE_BIT,
-    MILESTONE_OF,
+    MILESTONE_BIT_OF,
     Event,
     Touched,
     login_band_due,
@@ -51,6 +52,7 @@ from scoring.state import DIGEST_BYTES, REMEMBERED_EVENTS, State, expiry_heap
 from scoring.time import DAY, instant_text, optional_instant_text
 
 TIME = "time"
+_TEN_CLIENTS_BIT = MILESTONE_BIT["ten_clients"]
 ALL_COMPONENTS: Touched = (LOGIN, FEATURES, CLIENTS, FORMS, JOURNEYS)
 _REMEMBERED_BYTES = REMEMBERED_EVENTS * DIGEST_BYTES
 
@@ -69,20 +71,23 @@ def apply(state: State, supplier_id: str, event: Event) -> list[Signal]:
     state.recent = state.recent[DIGEST_BYTES - _REMEMBERED_BYTES :] + digest
     if at > state.clock or not state.seq:
         state.clock = at
-    newly_signed_up = event.type == "supplier.signed_up" and state.signed_up_at is None
-    touched = HANDLERS[event.type](state, event)
-    if event.type in GOALS:
-        state.last_goals[event.type] = max(at, state.last_goals.get(event.type, at))
+    kind = event.type
+    newly_signed_up = kind == "supplier.signed_up" and state.signed_up_at is None
+    touched = HANDLERS[kind](state, event)
+    if kind in GOALS and at > state.last_goals.get(kind, 0):
+        state.last_goals[kind] = at
     first = not state.seq
     state.seq += 1
     state.evaluated_at = state.clock
     state.dirty = True
-    _award_milestones(state, supplier_id, event, signals)
+    earned = _earned_milestones(state, event)
+    if earned:
+        _award_milestones(state, supplier_id, earned, event, signals)
     if touched or first:
         _evaluate(state, supplier_id, ALL_COMPONENTS if first else touched, event, at, signals)
     if newly_signed_up:
         _meet(state, supplier_id, conditions.SIGNED_UP, event, at, signals)
-    if conditions.reaches_free_limit(state):
+    if state.plan == conditions.FREE_PLAN and conditions.reaches_free_limit(state):
         _meet(state, supplier_id, conditions.HIGH_USAGE, event, at, signals)
     return signals
 
@@ -157,16 +162,14 @@ def _roll_journey_days(state: State, at: int) -> bool:
     return bool(gone)
 
 
-def _points(state: State, component: int) -> float:
-    if component == LOGIN:
-        return login_points(state.last_login, state.clock)
-    if component == FEATURES:
-        return feature_points(state.features.bit_count())
-    if component == CLIENTS:
-        return client_points(state.active_clients, len(state.clients))
-    if component == FORMS:
-        return ratio_points(state.forms_completed, state.forms_sent)
-    return ratio_points(state.journey_opened, state.journey_sent)
+POINTS: tuple[Callable[[State], float], ...] = (
+    lambda state: login_points(state.last_login, state.clock),
+    lambda state: feature_points(state.features.bit_count()),
+    lambda state: client_points(state.active_clients, len(state.clients)),
+    lambda state: ratio_points(state.forms_completed, state.forms_sent),
+    lambda state: ratio_points(state.journey_opened, state.journey_sent),
+)
+"""How the points of each component follow from the state at its clock, in the order of `COMPONENTS`."""
 
 
 def _evaluate(
@@ -176,14 +179,13 @@ def _evaluate(
     by = TIME if event is None else event.id
     moved = False
     for component in touched:
-        after = _points(state, component)
+        after = POINTS[component](state)
         before = state.points[component]
         if after != before:
             moved = True
             state.points[component] = after
-            shown_before, shown_after = round(before, 9), round(after, 9)
-            state.change_causes.add(component, shown_before, shown_after, by)
-            state.risk_causes.add(component, shown_before, shown_after, by)
+            state.change_causes.add(component, before, after, by)
+            state.risk_causes.add(component, before, after, by)
     if not moved and state.level is not None:
         return
     score_sum = total(state.points)
@@ -240,18 +242,19 @@ def _cause(event: Event | None, at: int) -> str:
     return f"time:{instant_text(at)}" if event is None else cause_of_event(event.source, event.id)
 
 
-def _award_milestones(state: State, supplier_id: str, event: Event, signals: list[Signal]) -> None:
-    earned = 0
-    milestone = MILESTONE_OF.get(event.type)
-    if milestone is not None:
-        earned = MILESTONE_BIT[milestone]
-    elif event.type == "milestone.reported":
+def _earned_milestones(state: State, event: Event) -> int:
+    """The bits of the milestones that this event earns and that were not awarded before."""
+    earned = MILESTONE_BIT_OF.get(event.type, 0)
+    if event.type == "milestone.reported":
         earned = MILESTONE_BIT[event.data.milestone]
     if len(state.clients) >= TEN_CLIENTS:
-        earned |= MILESTONE_BIT["ten_clients"]
-    earned &= ~state.milestones
-    if not earned:
-        return
+        earned |= _TEN_CLIENTS_BIT
+    return earned & ~state.milestones
+
+
+def _award_milestones(
+    state: State, supplier_id: str, earned: int, event: Event, signals: list[Signal]
+) -> None:
     state.milestones |= earned
     for name, bit in MILESTONE_BIT.items():
         if earned & bit:

@@ -46,6 +46,10 @@ class _Silence:
         """How many of the now active clients are no longer active at `at`."""
         return bisect_right(self.active, at - EXPIRY)
 
+    def expired_before(self, at: int | None) -> int:
+        """How many are no longer active just before `at`; all of them when it is None."""
+        return len(self.active) if at is None else bisect_left(self.active, at - EXPIRY)
+
     def sum_at(self, at: int) -> float:
         """The unrounded score at `at`."""
         return self.sum_with(login_points(self.last_login, at), self.journey_points(at), self.expired(at))
@@ -107,15 +111,9 @@ def _next_level(silence: _Silence, level: Level, clock: int) -> tuple[int | None
         return None, None
     since = clock
     for until in [*silence.breaks, None]:
-        login, journeys = login_points(silence.last_login, since), silence.journey_points(since)
-        gone = silence.expired(since)
-        gone_before_break = (
-            len(silence.active) if until is None else bisect_left(silence.active, until - EXPIRY)
-        )
-        if next_level(level, silence.sum_with(login, journeys, gone_before_break)) != level:
-            count = _first_falling(silence, level, login, journeys, gone, gone_before_break)
-            at = silence.active[count - 1] + EXPIRY
-            return at, next_level(level, silence.sum_at(at))
+        found = _falls_between(silence, level, since, until)
+        if found is not None:
+            return found, next_level(level, silence.sum_at(found))
         if until is not None:
             at_break = next_level(level, silence.sum_at(until))
             if at_break != level:
@@ -124,14 +122,18 @@ def _next_level(silence: _Silence, level: Level, clock: int) -> tuple[int | None
     return None, None
 
 
-def _first_falling(
-    silence: _Silence, level: Level, login: float, journeys: float, low: int, high: int
-) -> int:
-    """The least number of expired clients, in (low, high], with which the level is no longer `level`."""
-    while high - low > 1:
-        middle = (low + high) // 2
-        if next_level(level, silence.sum_with(login, journeys, middle)) != level:
-            high = middle
-        else:
-            low = middle
-    return high
+def _falls_between(silence: _Silence, level: Level, since: int, until: int | None) -> int | None:
+    """When clients' expiry alone brings another level in (since, until); None when it does not."""
+    gone = silence.expired(since)
+    gone_before = silence.expired_before(until)
+    if gone == gone_before:
+        return None
+    login, journeys = login_points(silence.last_login, since), silence.journey_points(since)
+    if next_level(level, silence.sum_with(login, journeys, gone_before)) == level:
+        return None
+    count = bisect_left(
+        range(gone + 1, gone_before + 1),
+        True,
+        key=lambda expired: next_level(level, silence.sum_with(login, journeys, expired)) != level,
+    )
+    return silence.active[gone + count] + EXPIRY

@@ -22,6 +22,7 @@ def _minute_text(minute: int) -> str:
     return (_EPOCH + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:")
 
 
+@lru_cache(maxsize=65_536)
 def instant_text(at: int) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-01-05T09:00:00.000Z`."""
     minute, rest = divmod(at, MINUTE)
