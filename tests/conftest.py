@@ -1,0 +1,105 @@
+"""Fixtures for every test: one real stack a session, and settings with topics and a database of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+import os
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from psycopg import sql
+
+from cli.stack import Stack
+from runtime.embedded import Addresses
+from runtime.settings import Settings
+from tests.stack.containers import servers_in_containers
+from tests.stack.sink import mail_sink
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+    from pathlib import Path
+
+SECRETS = {name: f"{name}-of-the-tests" for name in ("jwt_secret", "webhook_secret", "secret_key")}
+PARTITIONS = 4
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """A real Kafka, PostgreSQL and mail folder: from the environment, else Docker, else embedded."""
+    with ExitStack() as cleanup:
+        servers = servers_from_environment() or servers_in_containers(cleanup)
+        if servers:
+            kafka, database_url = servers
+            smtp, mail_dir = cleanup.enter_context(mail_sink(tmp_path_factory.mktemp("sink")))
+            yield Addresses(kafka, database_url, smtp, mail_dir)
+        else:
+            embedded = Stack(ephemeral=True)
+            cleanup.callback(embedded.stop)
+            yield embedded.start()
+
+
+def servers_from_environment() -> tuple[str, str] | None:
+    """Bootstrap servers and database URL, if both are given."""
+    kafka, database_url = os.environ.get("SUCCESS_KAFKA"), os.environ.get("SUCCESS_DATABASE_URL")
+    return (kafka, database_url) if kafka and database_url else None
+
+
+@pytest.fixture
+def settings(stack: Addresses, tmp_path: Path) -> Iterator[Settings]:
+    """Settings with a topic prefix, a migrated database and a state folder that no other test has."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(stack.database_url, autocommit=True) as conn:
+        conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    own = Settings(
+        kafka=stack.kafka,
+        database_url=stack.database_url.rpartition("/")[0] + f"/{name}",
+        smtp_url=stack.smtp,
+        topic_prefix=f"{name}.",
+        partitions=PARTITIONS,
+        state_dir=tmp_path / "state",
+        **SECRETS,
+    )
+    migrate(own)
+    yield own
+    in_own_loop(delete_topics(own))
+    with psycopg.connect(stack.database_url, autocommit=True) as conn:
+        conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def migrate(settings: Settings) -> None:
+    """Create the tables and topics, as `success migrate` does."""
+    if importlib.util.find_spec("store.migrate"):
+        from store.migrate import migrate as create_tables  # noqa: PLC0415 - see above
+
+        create_tables(settings.database_url)
+    if importlib.util.find_spec("agents.provisioning"):
+        from agents.provisioning import create_topics  # noqa: PLC0415 - see above
+
+        created: Any = create_topics(settings)
+        if inspect.iscoroutine(created):
+            in_own_loop(created)
+
+
+async def delete_topics(settings: Settings) -> None:
+    """Delete all topics with the prefix, changelogs included, so that the broker stays light."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        mine = [topic for topic in await admin.list_topics() if settings.topic_prefix in topic]
+        if mine:
+            await admin.delete_topics(mine)
+    finally:
+        await admin.close()
+
+
+def in_own_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in a thread with a loop of its own, whatever the test does with its own."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()

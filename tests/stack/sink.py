@@ -1,0 +1,30 @@
+"""The stack's SMTP sink alone, for tests whose Kafka and PostgreSQL live elsewhere."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cli.stack_process import free_port, spawn, stop_process, wait_until_ready
+from cli.stack_smtp import MailSink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def mail_sink(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A running sink: its URL and the folder of its mails."""
+    sink, port = MailSink(folder, notify=print), free_port()
+    sink.prepare()
+    record, child = spawn(sink.command(port), port)
+    try:
+        wait_until_ready(
+            sink.title, lambda: sink.is_ready(port), lambda: child.poll() is None, sink.log, threading.Event()
+        )
+        yield f"smtp://127.0.0.1:{port}", sink.mail_dir
+    finally:
+        stop_process(sink.title, record)
+        child.wait()
