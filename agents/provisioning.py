@@ -1,0 +1,188 @@
+"""Creating the topics, and keeping their settings as the catalogue says."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import for_code
+
+from agents.kafka import client_options
+from topics.catalog import TOPICS, full_name
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
+
+STATE = "success.activity-state"
+"""Changelog of the scoring agent's table: its own, so no public topic of the catalogue."""
+
+STATE_CONFIG = {
+    "cleanup.policy": "compact",
+    "message.timestamp.type": "LogAppendTime",
+    "max.message.bytes": str(16 * 1024 * 1024),
+    # A worker that recovers from a zombie's late write needs the record before it to be there still.
+    "min.compaction.lag.ms": str(3600 * 1000),
+}
+
+VISIBLE_WITHIN_S = 30.0
+POLL_S = 0.1
+MAX_REPLICAS = 3
+
+_CHOSEN_BY_OPERATOR = frozenset({"retention.ms"})
+_SET_ON_TOPIC = 1  # Kafka's config source DYNAMIC_TOPIC_CONFIG
+_NO_ERROR = 0
+_UNKNOWN_TOPIC = 3
+_LEADER_NOT_AVAILABLE = 5
+_ALREADY_EXISTS = 36
+
+
+class ProvisioningError(Exception):
+    """The topics can't be brought into order; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A topic as the cluster has it."""
+
+    partitions: int
+    replicas: int
+    ready: bool  # every partition has a leader
+
+
+async def create_topics(settings: Settings) -> list[str]:
+    """Create the topics that are missing, bring the settings of the others up to date; safe to run again.
+
+    Returns the full names of those created, once every topic can be written to. A topic keeps the retention
+    time that an operator gave it. Raises ProvisioningError where a topic has another number of partitions.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        return await _provision(admin, settings)
+    finally:
+        await admin.close()
+
+
+def wanted_topics(prefix: str) -> dict[str, dict[str, str]]:
+    """Settings of every topic by full name: the public ones and the state's changelog."""
+    public = {full_name(prefix, name): topic.config for name, topic in TOPICS.items()}
+    return public | {full_name(prefix, STATE): STATE_CONFIG}
+
+
+async def _provision(admin: AIOKafkaAdminClient, settings: Settings) -> list[str]:
+    wanted = wanted_topics(settings.topic_prefix)
+    existing = await _find(admin, list(wanted))
+    _check_partitions(existing, settings.partitions)
+    brokers = len((await admin.describe_cluster())["brokers"])
+    replicas = min(MAX_REPLICAS, brokers)
+    missing = [
+        NewTopic(name, settings.partitions, replicas, topic_configs=config | _durability(replicas))
+        for name, config in wanted.items()
+        if name not in existing
+    ]
+    created = await _create(admin, missing) if missing else []
+    found = await _wait_until_visible(admin, list(wanted))
+    _check_partitions(found, settings.partitions)  # somebody else may have created one meanwhile
+    await _update_configs(
+        admin,
+        {name: wanted[name] | _durability(found[name].replicas) for name in wanted if name not in created},
+    )
+    return created
+
+
+def _durability(replicas: int) -> dict[str, str]:
+    """A write counts when all replicas but one have it (with 1 or 2 replicas: when the leader has it)."""
+    return {"min.insync.replicas": str(max(1, replicas - 1))}
+
+
+def _check_partitions(found: dict[str, _Found], wanted: int) -> None:
+    for name, topic in found.items():
+        if topic.partitions != wanted:
+            raise ProvisioningError(
+                f"topic {name} has {topic.partitions} partitions and SUCCESS_PARTITIONS is {wanted}: "
+                f"set SUCCESS_PARTITIONS={topic.partitions}, or use another SUCCESS_TOPIC_PREFIX; "
+                "a supplier's partition follows from the count, so it can't change under stored state"
+            )
+
+
+async def _create(admin: AIOKafkaAdminClient, missing: list[NewTopic]) -> list[str]:
+    response: Any = await admin.create_topics(missing)
+    created = []
+    for name, code, message in response.topic_errors:
+        if code == _NO_ERROR:
+            created.append(name)
+        elif code != _ALREADY_EXISTS:  # another `migrate` was a moment faster: as good
+            raise ProvisioningError(f"Kafka won't create topic {name}: {message or for_code(code).__name__}")
+    return created
+
+
+async def _find(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, _Found]:
+    """Those of the topics that exist."""
+    found = {}
+    for topic in await admin.describe_topics(names):
+        partitions = topic["partitions"]
+        if topic["error_code"] in {_UNKNOWN_TOPIC, _LEADER_NOT_AVAILABLE}:
+            continue
+        if topic["error_code"] != _NO_ERROR:
+            reason = for_code(topic["error_code"]).__name__
+            raise ProvisioningError(f"Kafka won't describe topic {topic['topic']}: {reason}")
+        found[topic["topic"]] = _Found(
+            partitions=len(partitions),
+            replicas=max(len(partition["replicas"]) for partition in partitions),
+            ready=all(partition["leader"] >= 0 for partition in partitions),
+        )
+    return found
+
+
+async def _wait_until_visible(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, _Found]:
+    """All topics, once each has a leader for every partition."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + VISIBLE_WITHIN_S
+    while True:
+        found = await _find(admin, names)
+        waiting = [name for name in names if name not in found or not found[name].ready]
+        if not waiting:
+            return found
+        if loop.time() > deadline:
+            raise ProvisioningError(
+                f"topic {waiting[0]} has no leader after {VISIBLE_WITHIN_S:.0f} s: are all brokers up?"
+            )
+        await asyncio.sleep(POLL_S)
+
+
+async def _update_configs(admin: AIOKafkaAdminClient, wanted: dict[str, dict[str, str]]) -> None:
+    """Set what differs. aiokafka's request replaces all of a topic's settings, so others' are sent along."""
+    if not wanted:
+        return
+    current = await _configs_of(admin, list(wanted))
+    changes = []
+    for name, config in wanted.items():
+        kept = {key: value for key, value in current[name].items() if key in _CHOSEN_BY_OPERATOR}
+        complete = current[name] | config | kept
+        if complete != current[name]:
+            changes.append(ConfigResource(ConfigResourceType.TOPIC, name, complete))
+    if not changes:
+        return
+    for response in await admin.alter_configs(changes):
+        answer: Any = response
+        for code, message, _kind, name in answer.resources:
+            if code != _NO_ERROR:
+                reason = message or for_code(code).__name__
+                raise ProvisioningError(f"Kafka won't change the settings of topic {name}: {reason}")
+
+
+async def _configs_of(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """The settings made on each topic itself (not the broker's defaults)."""
+    configs: dict[str, dict[str, str]] = {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    for response in await admin.describe_configs(resources):
+        answer: Any = response
+        for code, message, _kind, name, entries in answer.resources:
+            if code != _NO_ERROR:
+                reason = message or for_code(code).__name__
+                raise ProvisioningError(f"Kafka won't tell the settings of topic {name}: {reason}")
+            configs[name] = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_ON_TOPIC}
+    return configs
