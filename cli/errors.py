@@ -19,6 +19,7 @@ class UsageError(click.UsageError):
     exit_code = 2
 
 
+OURS = {"topics", "scoring", "agents", "store", "runtime", "cli", "replay"}
 # Errors of libraries that mean a server is away; by name, so that none of them is imported for this.
 UNREACHABLE = {
     "aiokafka.errors": "Kafka",
@@ -34,19 +35,22 @@ def explain(error: Exception) -> tuple[str, int]:
     """The line to print for `error`, and the exit code."""
     text = one_line(error.format_message() if isinstance(error, click.ClickException) else str(error))
     if isinstance(error, click.UsageError):
-        where = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
-        return f"error: {text}{where}", 2
-    if isinstance(error, click.ClickException):
-        return f"error: {text}", error.exit_code
+        see = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
+        return f"error: {text.rstrip('.')}{see}", UsageError.exit_code
     if isinstance(error, SettingsError):
-        return f"error: {text}", 2
+        return f"error: {text}", UsageError.exit_code
+    return f"error: {_run_time_line(error, text)}", CommandError.exit_code
+
+
+def _run_time_line(error: Exception, text: str) -> str:
+    """What to say of an error that is not about usage; messages of our own parts say what to do."""
+    is_ours = type(error).__module__.partition(".")[0] in OURS
+    if is_ours or isinstance(error, (click.ClickException, OSError)):
+        return text
     server = _unreachable(error)
     if server:
-        return f"error: {server}: {text or type(error).__name__}; `success doctor` says what is wrong", 1
-    if isinstance(error, OSError):
-        return f"error: {text}", 1
-    hint = "the same command with --debug shows where"
-    return f"error: unexpected {type(error).__name__}: {text}; {hint}", 1
+        return f"{server}: {text or type(error).__name__}; `success doctor` says what is wrong"
+    return f"unexpected {type(error).__name__}: {text}; the same command with --debug shows where"
 
 
 def _unreachable(error: Exception) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from typing import NoReturn
 
@@ -31,12 +32,12 @@ class LazyGroup(click.Group):
     """Knows its commands by the table above; `success --help` imports none of them."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        """The names, in the order of the table."""
-        return list(COMMANDS)
+        """The names, in the order of the table, of those whose module is there."""
+        return [name for name, (module, _) in COMMANDS.items() if importlib.util.find_spec(module)]
 
-    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command's module; the function has the command's name, `-` as `_`."""
-        if name not in COMMANDS:
+        if name not in self.list_commands(ctx):
             return None
         module = importlib.import_module(COMMANDS[name][0])
         command = getattr(module, name.replace("-", "_"))
@@ -44,10 +45,10 @@ class LazyGroup(click.Group):
             raise TypeError(f"{COMMANDS[name][0]}.{name} is not a click command")
         return command
 
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
 
 @click.command(cls=LazyGroup, name="success", context_settings={"help_option_names": ["-h", "--help"]})
