@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import sys
 from typing import NoReturn
 
@@ -62,6 +63,9 @@ def success(debug: bool) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code (0 done, 1 failed, 2 wrong usage or settings)."""
     debug, arguments = _take_debug(arguments)
+    # What Kafka's client logs comes back as an error, which is the one line we print; a command that sets
+    # up logging (`worker`) still gets it.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         outcome = success.main(arguments, prog_name="success", standalone_mode=False)
         sys.stdout.flush()

@@ -1,0 +1,45 @@
+# make demo   from a fresh machine (python3 and pip) to the whole pipeline at work, until Ctrl-C
+# make test   everything checked: lint, types, boundaries, tests on real Kafka, Postgres and SMTP
+# make lint   the checks alone        make fix    what ruff can mend by itself
+# make bench  the benchmarks          make chaos  the long kill -9 tests
+
+# A uv of our own where the machine has none: pip's --target needs neither root nor a virtual environment.
+OWN_UV := .success/uv/bin/uv
+UV := $(or $(shell command -v uv 2>/dev/null),$(OWN_UV))
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint fix bench chaos
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+install: $(UV)
+	@$(UV) sync --frozen --quiet
+
+$(OWN_UV):
+	@echo "installing uv into .success/uv"
+	@mkdir -p .success
+	@python3 -m pip install --quiet --target .success/uv --upgrade uv \
+	  || (python3 -m venv .success/uv && .success/uv/bin/pip install --quiet uv)
+
+demo: install
+	@$(BIN)/success demo
+
+test: lint
+	@$(BIN)/pytest
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fix: install
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench: install
+	@$(BIN)/python -m bench
+
+chaos: install
+	@SUCCESS_TEST_LONG=1 $(BIN)/pytest -m chaos
