@@ -42,4 +42,4 @@ bench: install
 	@$(BIN)/python -m bench
 
 chaos: install
-	@SUCCESS_TEST_LONG=1 $(BIN)/pytest -m chaos
+	@SUCCESS_LONG_TESTS=1 $(BIN)/pytest -m chaos
