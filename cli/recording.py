@@ -1,4 +1,4 @@
-"""A recorded file as `success run` reads it: records for the topics, with the times they move the clock to."""
+"""A recorded file as `success run` reads it: records for the topics, and the times they move the clock to."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from topics.catalog import PROFILES
+from topics.decoding import decode
 from topics.lines import read_line
-
-from topics.decoding import ActivityEvent, decode
+from topics.outcome import ActivityEvent
 
 FAR_AHEAD = 1 << 60
-"""An append time no event is ahead of: in a recorded run the clock follows the events, so none is early."""
+"""An append time that no event is ahead of: in a recorded run the clock follows the events, so none is early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the file. `at`: its event time in ms; None for profiles and for what cannot be read."""
+    """One line of the file. `at`: its event time in ms; None for profiles and for what cannot be used."""
 
     topic: str
     key: bytes | None
-    value: bytes | None
+    value: bytes
     at: int | None
 
     @property
@@ -36,14 +36,22 @@ class Recording:
     entries: list[Entry]
     ends_at: int | None
 
+    @property
+    def events(self) -> int:
+        """How many of the entries are events, usable or not."""
+        return sum(1 for entry in self.entries if not entry.is_profile)
 
-def read_recording(lines: Iterable[str], until: int | None = None) -> Recording:
-    """The lines up to `until` (ms): events after it are not read, nor profiles that stand behind such an event."""
+
+def read_recording(lines: Iterable[bytes], until: int | None = None) -> Recording:
+    """The lines up to `until` (ms): events after it are not read, nor profiles that stand behind such an event.
+
+    Only an event that can be used moves the clock: a malformed line with a wild time moves nothing.
+    """
     entries = list(_entries(lines, until))
     return Recording(entries, max((entry.at for entry in entries if entry.at is not None), default=None))
 
 
-def _entries(lines: Iterable[str], until: int | None) -> Iterator[Entry]:
+def _entries(lines: Iterable[bytes], until: int | None) -> Iterator[Entry]:
     past_until = False
     for line in lines:
         if not line.strip():

@@ -1,0 +1,156 @@
+"""`success run FILE`: the main job on a recorded file, through the live worker and the live delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from agents.delivery import Delivery
+from agents.failure import WorkerFailedError
+from agents.inprocess import InProcessWorker
+from agents.interventions import InterventionWriter
+from agents.provisioning import create_topics
+from cli.errors import CommandError, UsageError
+from cli.live_worker import LiveWorker
+from cli.playback import Playback
+from cli.progress import StepProgress
+from cli.recording import Recording, read_recording
+from cli.run_summary import COUNTED_TOPICS, Summary, print_summary, summarise
+from cli.stack import Stack
+from cli.topic_ends import topic_ends
+from runtime.clock import ManualClock
+from runtime.embedded import Addresses, live_stacks
+from runtime.settings import Settings
+from scoring.policy import Policy
+from store.database import Role, open_pool
+from store.migrate import migrate
+from topics.time import parse_time
+
+
+@dataclass(frozen=True)
+class Target:
+    """The stack that a run uses: its settings, its addresses for people, and whether this run started it."""
+
+    settings: Settings
+    addresses: dict[str, str]
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--until", metavar="TIME", help="Go on in silence up to TIME (RFC 3339); later events are not read."
+)
+@click.option("--keep", is_flag=True, help="Leave the stack up.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Where the stack lives.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def run(file: Path, until: str | None, keep: bool, data: Path | None, as_json: bool) -> None:
+    """Play FILE (JSON Lines of CloudEvents and profiles) on a clock that follows it.
+
+    Starts a throw-away stack, unless SUCCESS_KAFKA and SUCCESS_DATABASE_URL name one. Health, signals and
+    messages come out as they would have live: with their delays, quiet hours and weekly caps.
+    """
+    until_ms = _until(until)
+    recording = _read(file, until_ms)
+    with _target(keep, data) as target:
+        try:
+            summary = asyncio.run(_run(target.settings, recording, until_ms))
+        except WorkerFailedError as error:
+            raise CommandError(f"the worker stopped: {error}") from error
+        if as_json:
+            click.echo(json.dumps({"addresses": target.addresses, **summary.counts()}))
+        else:
+            print_summary(
+                summary, target.addresses if keep else {"mail_dir": target.addresses.get("mail_dir", "")}
+            )
+
+
+def _until(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise UsageError(f"--until {text}: {error}") from error
+
+
+def _read(file: Path, until: int | None) -> Recording:
+    try:
+        with file.open("rb") as lines:
+            return read_recording(lines, until)
+    except OSError as error:
+        raise UsageError(f"can't read {file}: {error.strerror}") from error
+
+
+@contextmanager
+def _target(keep: bool, data: Path | None) -> Iterator[Target]:
+    """The stack that the environment names, else an embedded one, stopped afterwards unless it is kept."""
+    told = Settings()
+    if data is None and "SUCCESS_KAFKA" in os.environ and "SUCCESS_DATABASE_URL" in os.environ:
+        yield Target(told, _addresses_of(told))
+        return
+    stack = Stack(data, ephemeral=True, notify=lambda line: click.echo(line, err=True))
+    addresses = stack.start()
+    try:
+        yield Target(_settings_for(addresses), addresses.as_json())
+    except BaseException:
+        stack.stop()
+        raise
+    if not keep:
+        stack.stop()
+
+
+def _settings_for(addresses: Addresses) -> Settings:
+    return Settings(kafka=addresses.kafka, database_url=addresses.database_url, smtp_url=addresses.smtp)
+
+
+def _addresses_of(settings: Settings) -> dict[str, str]:
+    for stack in live_stacks():
+        if stack.kafka == settings.kafka:
+            return stack.as_json() | {"database_url": settings.database_url, "smtp": settings.smtp_url}
+    return {"kafka": settings.kafka, "database_url": settings.database_url, "smtp": settings.smtp_url}
+
+
+async def _run(settings: Settings, recording: Recording, until: int | None) -> Summary:
+    await asyncio.to_thread(migrate, settings.database_url)
+    await create_topics(settings)
+    before = await topic_ends(settings, COUNTED_TOPICS)
+    ingest_clock, delivery_clock = ManualClock(), ManualClock()
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(_pool(settings))
+        policy = Policy.load(settings.policy)
+        delivery = Delivery(settings, pool, delivery_clock, policy)
+        stack.push_async_callback(delivery.aclose)
+        writer_key = settings.secret("secret_key").encode()
+        worker = InProcessWorker(
+            settings,
+            ingest_clock,
+            append_time=lambda _record: ingest_clock.now_ms(),
+            new_writer=lambda: InterventionWriter(pool, ingest_clock, policy, writer_key),
+        )
+        live = await stack.enter_async_context(LiveWorker(settings, worker))
+        progress = stack.enter_context(StepProgress(len(recording.entries)))
+        playback = Playback(live, delivery, ingest_clock, delivery_clock, progress)
+        await playback.play(recording, until)
+        await delivery.publish_outbox(live.send)
+        after = await topic_ends(settings, COUNTED_TOPICS)
+        records = {topic: after[topic] - before[topic] for topic in COUNTED_TOPICS}
+        return await summarise(pool, recording.events, records)
+
+
+@asynccontextmanager
+async def _pool(settings: Settings) -> AsyncIterator[AsyncConnectionPool[AsyncConnection[Any]]]:
+    pool = await open_pool(settings.database_url, Role.WRITER)
+    try:
+        yield pool
+    finally:
+        await pool.close()
