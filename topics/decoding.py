@@ -51,10 +51,10 @@ def decode(
                 return _binary(attributes, content_type, key, value, append_ms)
             if _media_type(content_type) not in {"application/cloudevents+json", "application/cloudevents"}:
                 return Refusal(f"not_cloudevent: content-type {content_type!r} is not read; send JSON")
-    return _structured(key, value, append_ms) or judge_structured(key, value, append_ms)
+    return fast_structured(key, value, append_ms) or judge_structured(key, value, append_ms)
 
 
-def _structured(key: bytes | None, value: bytes, append_ms: int) -> ActivityEvent | None:
+def fast_structured(key: bytes | None, value: bytes, append_ms: int) -> ActivityEvent | None:
     """The event, or None when anything at all is unusual about it."""
     if key is None or _ESCAPED_NUL in value or (len(value) > _FLAT_BYTES and too_deep(value)):
         return None
@@ -90,10 +90,10 @@ def _binary(
     media_type = _media_type(content_type or "application/json")
     if value and not (media_type == "application/json" or media_type.endswith("+json")):
         return Refusal(f"not_cloudevent: data of content-type {content_type!r} is not read; send JSON")
-    return _fast_binary(attributes, key, value, append_ms) or judge_binary(attributes, key, value, append_ms)
+    return fast_binary(attributes, key, value, append_ms) or judge_binary(attributes, key, value, append_ms)
 
 
-def _fast_binary(
+def fast_binary(
     attributes: dict[str, str | None], key: bytes | None, value: bytes, append_ms: int
 ) -> ActivityEvent | None:
     """The event, or None when anything at all is unusual about it."""
