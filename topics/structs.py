@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -13,8 +14,9 @@ from pydantic.fields import FieldInfo
 from topics.envelope import CheckedByFastPath
 
 
+@cache
 def struct_of(model: type[BaseModel]) -> type[msgspec.Struct]:
-    """The Struct that decodes what `model` describes.
+    """The Struct that decodes what `model` describes; one and the same for a model.
 
     A model with a field `type: Literal[x]` becomes a member of a union tagged by `type`. Model validators and
     NUL characters are left to the caller (`decoding.py`); a constraint it does not know raises TypeError.
