@@ -1,0 +1,127 @@
+"""The scoring agent: folds `supplier.activity` and publishes what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from faust.types import TP
+
+from agents.batch_agent import Engine, FlushPolicy, Lane
+from agents.fold import Flush, PartitionFold, Record
+from agents.producer import BatchProducer, Outgoing
+from topics.catalog import DEAD_LETTERS, HEALTH, full_name
+from topics.encoding import STRUCTURED_HEADERS
+
+SILENCE_MS = 60_000
+"""How long a partition must have been caught up and silent before the wall clock moves its time."""
+TICK_S = 1.0
+POLICY = FlushPolicy(records=20_000, seconds=1.0, hold_records=20_000)
+
+
+class ScoringHandler:
+    """Scores one partition; its effects are durable when the brokers have acked them, changelog last."""
+
+    def __init__(
+        self, fold: PartitionFold, producer: BatchProducer, prefix: str, state_topic: str, policy: FlushPolicy
+    ) -> None:
+        self.fold = fold
+        self.policy = policy
+        self._producer = producer
+        self._prefix = prefix
+        self._state_topic = state_topic
+
+    def position(self) -> int | None:
+        """The offset after the last that the state holds."""
+        return self.fold.watermark + 1
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Fold records."""
+        self.fold.process(records)
+
+    async def flush(self) -> None:
+        """Send snapshots first, then signals and dead letters, then the state, each acked before the next."""
+        flush = self.fold.take_flush()
+        if not flush:
+            return
+        await self._send_snapshots(flush)
+        await self._send_signals(flush)
+        partition = self.fold.partition
+        await self._producer.send(
+            self._state_topic, partition, [(key, value, ()) for key, value in flush.changelog]
+        )
+        self.fold.confirm(flush)
+
+    async def _send_snapshots(self, flush: Flush) -> None:
+        records: list[Outgoing] = [(key, value, STRUCTURED_HEADERS) for key, value in flush.health]
+        await self._producer.send(full_name(self._prefix, HEALTH), self.fold.partition, records)
+
+    async def _send_signals(self, flush: Flush) -> None:
+        """Signals and dead letters go to the partition they come from: counts are equal, and so are keys."""
+        by_topic: dict[str, list[Outgoing]] = {DEAD_LETTERS: list(flush.dead_letters)}
+        for topic, key, value in flush.signals:
+            by_topic.setdefault(topic, []).append((key, value, STRUCTURED_HEADERS))
+        pending = []
+        for topic, records in by_topic.items():
+            pending += await self._producer.queue(
+                full_name(self._prefix, topic), self.fold.partition, records
+            )
+        await self._producer.acked(pending)
+
+
+async def fire_due(lane: Lane, to_ms: int) -> int:
+    """Fire everything due at or before `to_ms` in a scoring lane; the number of signals, when all is acked."""
+    if not isinstance(lane.handler, ScoringHandler):
+        raise TypeError(f"{lane.tp} is not scored")
+    async with lane.lock:
+        signals = lane.handler.fold.fire_due(to_ms)
+        await lane.flush()
+    return signals
+
+
+class WallClock:
+    """Lets the wall clock move partitions that are caught up and silent (contract section 4).
+
+    `end_of` asks the broker: (the end of a partition, our position in it).
+    """
+
+    def __init__(
+        self, engine: Engine, grace_ms: int, end_of: Callable[[TP], Awaitable[tuple[int, int]]]
+    ) -> None:
+        self._engine = engine
+        self._grace_ms = grace_ms
+        self._end_of = end_of
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self.tick()
+            except Exception as error:  # noqa: BLE001 - a lost tick would go unnoticed
+                self._engine.fail_stop("the tick of the wall clock", error)
+
+    async def tick(self) -> None:
+        """Fire what the wall clock has made due, where nothing is left to read."""
+        now_ms = self._engine.now_ms()
+        for lane in list(self._engine.lanes.values()):
+            if self._may_fire(lane, now_ms) and await self._is_at_the_end(lane):
+                await fire_due(lane, now_ms - self._grace_ms)
+
+    def _may_fire(self, lane: Lane, now_ms: int) -> bool:
+        if not isinstance(lane.handler, ScoringHandler) or self._engine.closing:
+            return False
+        if not lane.idle or now_ms - lane.last_record_ms < SILENCE_MS:
+            return False
+        due = lane.handler.fold.next_due()
+        return due is not None and due <= now_ms - self._grace_ms
+
+    async def _is_at_the_end(self, lane: Lane) -> bool:
+        """Ask the broker: the end as of the last fetch may be old when the connection was lost."""
+        end, position = await self._end_of(lane.tp)
+        return (
+            position >= end
+            and lane.idle
+            and self._engine.lanes.get(lane.tp) is lane
+            and not self._engine.closing
+        )

@@ -1,0 +1,301 @@
+"""The cycle that every batch-consuming agent shares: take in order, handle, have the effects acked, then ack.
+
+An `Engine` has one `Lane` for each partition it consumes. A lane feeds batches to its handler, decides when to
+flush, and acks only what a flush has made durable. Whatever goes wrong stops the worker: the next one
+continues from the last durable state, and Faust never acks what failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from faust.types import TP, EventT, StreamT
+
+from agents.failure import FailStop, WorkerFailedError
+from agents.fold import Record
+from agents.transport import Batch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FlushPolicy:
+    """When a lane makes durable what it has handled: at once when caught up, else at these limits."""
+
+    records: int = 20_000
+    seconds: float = 1.0
+    hold_records: int = 20_000
+    """A partition with this many records waiting is not read for a while."""
+
+
+class PartitionHandler(Protocol):
+    """What a lane does with the records of one partition."""
+
+    policy: FlushPolicy
+
+    def position(self) -> int | None:
+        """The offset to continue at, if the handler's own state decides; else the committed offset does."""
+        ...
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Handle records, in offset order, without any effect outside yet."""
+        ...
+
+    async def flush(self) -> None:
+        """Return only when the effects of all that was added are durable."""
+        ...
+
+
+class Consumer(Protocol):
+    """What lanes ask of the transport."""
+
+    def hold(self, tp: TP) -> None:
+        """Stop delivering a partition for a while."""
+        ...
+
+    def release(self, tp: TP) -> None:
+        """Deliver it again."""
+        ...
+
+    def caught_up(self, tp: TP, next_offset: int) -> bool:
+        """Whether nothing is left to read."""
+        ...
+
+
+class Lane:
+    """One partition on its way through its handler."""
+
+    def __init__(self, tp: TP, handler: PartitionHandler, engine: Engine) -> None:
+        self.tp = tp
+        self.handler = handler
+        self.lock = asyncio.Lock()
+        self.next_offset: int | None = handler.position()
+        self.last_record_ms = engine.now_ms()
+        """When a record last came, by the engine's clock; at first when the lane opened."""
+        self._engine = engine
+        self._queue: asyncio.Queue[EventT | None] = asyncio.Queue()
+        self._queued_records = 0
+        self._held = False
+        self._unacked: list[EventT] = []
+        self._unacked_records = 0
+        self._oldest_unacked_at = 0.0
+        self._task = asyncio.create_task(self._run(), name=f"lane {tp.topic}[{tp.partition}]")
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is waiting to be handled or acked."""
+        return not self._queued_records and not self._unacked
+
+    def put(self, event: EventT) -> None:
+        """Queue a batch."""
+        self._queue.put_nowait(event)
+        self._queued_records += len(cast("Batch", event.value))
+        if self._queued_records >= self.handler.policy.hold_records and not self._held:
+            self._held = True
+            self._engine.consumer.hold(self.tp)
+
+    def drop_queued(self) -> None:
+        """Forget what was not begun (it is read again after the rebalance) and flush the rest at once."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._queued_records = 0
+        self._queue.put_nowait(None)
+
+    async def close(self) -> None:
+        """Finish what is being flushed, then end."""
+        async with self.lock:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                event = await self._next()
+                async with self.lock:
+                    if event is not None:
+                        self._add(event)
+                    if self._unacked and self._flush_is_due():
+                        await self.flush()
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing may be acked after it
+            self._engine.fail_stop(f"{self.tp.topic} partition {self.tp.partition}", error)
+
+    async def _next(self) -> EventT | None:
+        """The next batch, or None when it is time to flush or to stop waiting."""
+        if not self._unacked:
+            return await self._queue.get()
+        if not self._queue.empty():
+            return self._queue.get_nowait()
+        left = self._oldest_unacked_at + self.handler.policy.seconds - time.monotonic()
+        try:
+            return await asyncio.wait_for(self._queue.get(), timeout=max(left, 0))
+        except TimeoutError:
+            return None
+
+    def _add(self, event: EventT) -> None:
+        batch = cast("Batch", event.value)
+        self._queued_records -= len(batch)
+        if self._held and self._queued_records < self.handler.policy.hold_records // 2:
+            self._held = False
+            self._engine.consumer.release(self.tp)
+        if self.next_offset is not None and batch.follows > self.next_offset:
+            raise WorkerFailedError(
+                f"offsets {self.next_offset} to {batch.follows - 1} never reached the agent; starting over"
+            )
+        self.handler.add(batch)
+        self.next_offset = max(self.next_offset or 0, event.message.offset + 1)
+        self.last_record_ms = self._engine.now_ms()
+        if not self._unacked:
+            self._oldest_unacked_at = time.monotonic()
+        self._unacked.append(event)
+        self._unacked_records += len(batch)
+
+    def _flush_is_due(self) -> bool:
+        policy = self.handler.policy
+        if self._engine.closing or self._unacked_records >= policy.records:
+            return True
+        if time.monotonic() - self._oldest_unacked_at >= policy.seconds:
+            return True
+        return self._queue.empty() and self._engine.consumer.caught_up(self.tp, self.next_offset or 0)
+
+    async def flush(self) -> None:
+        """Make durable what was handled, then ack it. Hold the lock."""
+        await self.handler.flush()
+        self._engine.assert_healthy()
+        for event in self._unacked:
+            event.ack()
+        self._unacked.clear()
+        self._unacked_records = 0
+        if self.next_offset is not None:
+            await self._engine.note_progress(self.tp, self.next_offset - 1)
+
+
+class Engine:
+    """All lanes of a worker, and what transport and store tell them."""
+
+    def __init__(
+        self,
+        open_lane: Callable[[TP], PartitionHandler],
+        stateful_topic: str,
+        compacted_topics: Iterable[str],
+        fail_stop: FailStop,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.consumer: Consumer
+        """Set by the app before anything is consumed."""
+        self.closing = False
+        """A rebalance or the end begins: flush and let go."""
+        self.open = asyncio.Event()
+        """Sources are being read."""
+        self.now_ms = now_ms
+        self.lanes: dict[TP, Lane] = {}
+        self.progress: dict[TP, int] = {}
+        """Offset up to which everything is durable and acked."""
+        self.failure: WorkerFailedError | None = None
+        self._open_lane = open_lane
+        self._stateful_topic = stateful_topic
+        self._compacted_topics = frozenset(compacted_topics)
+        self._fail_stop = fail_stop
+        self._recovered: set[int] | None = None
+        self._changed = asyncio.Condition()
+
+    # --- the agents
+
+    async def consume(self, stream: StreamT[Batch]) -> None:
+        """Hand each batch to its partition's lane, forever; the body of every agent."""
+        try:
+            async for event in cast("AsyncIterable[EventT]", stream.noack().events()):
+                self._lane(event.message.tp).put(event)
+        except Exception as error:  # noqa: BLE001 - Faust would restart the agent and ack what failed
+            self.fail_stop("consuming stopped", error)
+
+    def _lane(self, tp: TP) -> Lane:
+        lane = self.lanes.get(tp)
+        if lane is None:
+            if tp.topic == self._stateful_topic and tp.partition not in (self._recovered or ()):
+                raise WorkerFailedError(
+                    f"a record of partition {tp.partition} before its state was recovered"
+                )
+            lane = self.lanes[tp] = Lane(tp, self._open_lane(tp), self)
+        return lane
+
+    # --- the transport
+
+    def positions(self, sources: Iterable[TP]) -> dict[TP, int]:
+        """Where the sources continue whose state knows it; the others continue at their commit."""
+        return {
+            tp: position
+            for tp in sources
+            if tp.topic == self._stateful_topic
+            and (position := self._lane(tp).handler.position()) is not None
+        }
+
+    def expects_gaps(self, topic: str) -> bool:
+        """Whether missing offsets are in the nature of a topic."""
+        return topic in self._compacted_topics
+
+    def on_sources_open(self) -> None:
+        """Reading begins."""
+        self.closing = False
+        self.open.set()
+
+    def on_sources_closed(self) -> None:
+        """Reading ended: what was not begun is dropped, what was is flushed."""
+        self.closing = True
+        self.open.clear()
+        for lane in self.lanes.values():
+            lane.drop_queued()
+
+    # --- the store
+
+    async def close_lanes(self) -> None:
+        """Before a recovery: nothing folds until it is over."""
+        self._recovered = None
+        lanes, self.lanes = list(self.lanes.values()), {}
+        for lane in lanes:
+            await lane.close()
+
+    def on_recovered(self, partitions: set[int]) -> None:
+        """The state of these partitions is complete."""
+        self._recovered = partitions
+        for partition in sorted(partitions):
+            self._lane(TP(self._stateful_topic, partition))
+
+    # --- the outside
+
+    async def note_progress(self, tp: TP, offset: int) -> None:
+        """Everything up to `offset` is durable."""
+        async with self._changed:
+            self.progress[tp] = max(offset, self.progress.get(tp, -1))
+            self._changed.notify_all()
+
+    async def processed(self, tp: TP, offset: int) -> None:
+        """Return when everything up to `offset` is durable.
+
+        Raises `WorkerFailedError` when the worker stops itself before that.
+        """
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: self.failure is not None or self.progress.get(tp, -1) >= offset
+            )
+        self.assert_healthy()
+
+    def fail_stop(self, reason: str, error: BaseException | None = None) -> None:
+        """Stop the worker; nothing is acked after this."""
+        if self.failure is None:
+            self.failure = WorkerFailedError(f"{reason}: {error!r}" if error else reason)
+            self.failure.__cause__ = error
+        self._fail_stop(reason, error)
+
+    def assert_healthy(self) -> None:
+        """Raise `WorkerFailedError` if the worker has failed."""
+        if self.failure is not None:
+            raise self.failure
+
+    async def notify_failure(self) -> None:
+        """Wake whoever waits in `processed`."""
+        async with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,369 @@
+"""One partition's suppliers: raw records in, snapshots, signals, dead letters and changelog records out.
+
+No Kafka, no Faust, no asyncio, no clock: the live agent, `success run`, replay and the benchmark fold with
+the same object, so the same log gives the same answers in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import Protocol
+
+from agents.state_record import META_KEY, Meta, StateHeader, pack
+from scoring.health import snapshot
+from scoring.identity import signal_id
+from scoring.machine import advance, apply, next_due
+from scoring.signals import CONDITION_MET, HEALTH_UPDATED, MILESTONE_ACHIEVED, RISK_CHANGED, Signal
+from scoring.state import State, decode, encode
+from scoring.time import NEVER
+from topics.catalog import ACTIVITY, CONDITIONS, MILESTONES, RISK_CHANGES
+from topics.dead_letters import dead_letter_headers
+from topics.decoding import ActivityEvent, Refusal
+from topics.decoding import decode as decode_record
+from topics.encoding import SOURCE, encode_event
+from topics.partitioner import partition_of
+
+GRACE_MS = 60_000
+"""How long after its due time something due waits for late events (contract section 4)."""
+
+TOPIC_OF_SIGNAL = {RISK_CHANGED: RISK_CHANGES, MILESTONE_ACHIEVED: MILESTONES, CONDITION_MET: CONDITIONS}
+
+Headers = Sequence[tuple[str, bytes]]
+DeadLetter = tuple[bytes | None, bytes | None, Headers]
+
+
+class Record(Protocol):
+    """What a fold needs of a consumed record; aiokafka's `ConsumerRecord` has it."""
+
+    @property
+    def key(self) -> bytes | None:
+        """As it came."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """As it came."""
+        ...
+
+    @property
+    def headers(self) -> Headers:
+        """As they came."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """In its partition."""
+        ...
+
+    @property
+    def timestamp(self) -> int:
+        """Append time, ms."""
+        ...
+
+
+def log_append_time(record: Record) -> int:
+    """The append time in ms of a topic that stamps records with LogAppendTime."""
+    return record.timestamp
+
+
+class WrongStateError(Exception):
+    """The recovered state does not fit what it is to be continued with; the message says what to do."""
+
+
+@dataclass(slots=True)
+class Supplier:
+    """A supplier whose state is decoded."""
+
+    id: str
+    state: State
+    touched: bool = False
+
+
+@dataclass(slots=True)
+class Flush:
+    """What a partition owes the outside, in the order of sending: acked health before the signals.
+
+    `changelog` goes last and in order: its last record (the partition's meta) vouches for all before it.
+    """
+
+    health: list[tuple[bytes, bytes]]
+    signals: list[tuple[str, bytes, bytes]]
+    """(catalogue name of the topic, key, value)"""
+    dead_letters: list[DeadLetter]
+    changelog: list[tuple[bytes, bytes]]
+    watermark: int
+
+    def __bool__(self) -> bool:
+        return bool(self.changelog)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a partition has seen over its life; part of its meta record."""
+
+    events: int = 0
+    unknown: int = 0
+    refused: int = 0
+
+
+@dataclass(slots=True)
+class PartitionFold:
+    """Folds the records of one partition of `supplier.activity`.
+
+    `append_time` gives a record's append time in ms. With `grace_ms` None nothing fires in the stream: the
+    driver calls `fire_due`. `epoch` tells one incarnation of the topic from the next, whose offsets start
+    again. At most `capacity` decoded states are kept between flushes.
+    """
+
+    partition: int
+    partitions: int
+    append_time: Callable[[Record], int] = log_append_time
+    grace_ms: int | None = GRACE_MS
+    topic: str = ACTIVITY
+    epoch: int = 0
+    capacity: int = 20_000
+
+    watermark: int = -1
+    """Offset of the last record handled."""
+    stream_time: int = 0
+    counters: Counters = field(default_factory=Counters)
+
+    _encoded: dict[bytes, bytes] = field(default_factory=dict)
+    _suppliers: dict[str, Supplier] = field(default_factory=dict)
+    _touched: list[Supplier] = field(default_factory=list)
+    _heap: list[tuple[int, str]] = field(default_factory=list)
+    _scheduled: dict[str, int] = field(default_factory=dict)
+    _signals: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    _dead_letters: list[DeadLetter] = field(default_factory=list)
+    _flushed_watermark: int = -1
+    _ahead_until: int = -1
+
+    # --- recovery
+
+    def recover(self, encoded: dict[bytes, bytes]) -> None:
+        """Continue from these changelog values by key (newest each); the mapping is the fold's from now on.
+
+        Raises `WrongStateError` when they belong to another number of partitions.
+        """
+        self._encoded = encoded
+        heap: list[tuple[int, str]] = []
+        for key, raw in encoded.items():
+            if key == META_KEY:
+                continue
+            header = StateHeader.of(raw)
+            if header.epoch == self.epoch:
+                self._ahead_until = max(self._ahead_until, header.offset)
+            if header.due < NEVER:
+                heap.append((header.due, key.decode()))
+        heapify(heap)
+        self._heap = heap
+        self._scheduled = {supplier_id: due for due, supplier_id in heap}
+        self._recover_meta()
+
+    def _recover_meta(self) -> None:
+        raw = self._encoded.get(META_KEY)
+        if raw is None:
+            return
+        header, meta = StateHeader.of(raw), Meta.of(raw)
+        if meta.partitions != self.partitions:
+            raise WrongStateError(
+                f"the state of {self.topic} was built for {meta.partitions} partitions, now there are "
+                f"{self.partitions}, which moves suppliers to partitions that do not know them: "
+                f"go back to {meta.partitions}, or delete the state topic to rebuild it from the log"
+            )
+        self.stream_time = header.stream_time
+        self.counters = Counters(meta.events, meta.unknown, meta.refused)
+        if header.epoch == self.epoch:
+            self.watermark = self._flushed_watermark = header.offset
+
+    # --- records and time
+
+    def process(self, records: Iterable[Record]) -> None:
+        """Fold records in offset order; those at or below the watermark are skipped."""
+        grace = self.grace_ms
+        for record in records:
+            offset = record.offset
+            if offset <= self.watermark:
+                continue
+            self.watermark = offset
+            append_ms = self.append_time(record)
+            event = decode_record(record.key, record.value, record.headers, append_ms)
+            if type(event) is not ActivityEvent:
+                self._set_aside(record, event)
+                continue
+            supplier = self._suppliers.get(event.subject) or self._load(event.subject)
+            if supplier is None:
+                self._refuse(record, self._wrong_partition(event.subject))
+                continue
+            at = event.at if event.at < append_ms else append_ms  # noqa: FURB136 - twice as fast as min()
+            if at > self.stream_time:  # noqa: PLR1730 - as above
+                self.stream_time = at
+            if grace is not None and self._heap and self._heap[0][0] <= self.stream_time - grace:
+                self._fire(self.stream_time - grace)
+            if offset <= self._ahead_until and self._already_holds(event.subject, offset):
+                continue
+            self._apply(supplier, event)
+        if grace is not None:
+            self._fire(self.stream_time - grace)
+
+    def _apply(self, supplier: Supplier, event: ActivityEvent) -> None:
+        state = supplier.state
+        signals = apply(state, supplier.id, event)
+        self.counters.events += 1
+        if not supplier.touched:
+            self._touch(supplier)
+        if state.due < self._scheduled.get(supplier.id, NEVER):
+            self._schedule(supplier)
+        if signals:
+            self._gather(supplier.id, signals)
+
+    def fire_due(self, to_ms: int) -> int:
+        """Fire everything due at or before `to_ms` for all suppliers, in due order; the number of signals."""
+        self.stream_time = max(self.stream_time, to_ms + (self.grace_ms or 0))
+        return self._fire(to_ms)
+
+    def next_due(self) -> int | None:
+        """A lower bound in ms of when something falls due next; None if nothing will."""
+        return self._heap[0][0] if self._heap else None
+
+    def _fire(self, to_ms: int) -> int:
+        heap, fired = self._heap, 0
+        while heap and heap[0][0] <= to_ms:
+            due, supplier_id = heappop(heap)
+            if self._scheduled.get(supplier_id) != due:
+                continue  # a later pass scheduled it earlier; this entry is a leftover
+            supplier = self._suppliers.get(supplier_id) or self._load(supplier_id)
+            if supplier is None:
+                raise WrongStateError(f"a due time of {supplier_id} without its state in {self.partition}")
+            del self._scheduled[supplier_id]
+            if next_due(supplier.state) > due:
+                self._schedule(supplier)
+                continue
+            signals = advance(supplier.state, supplier_id, due)
+            if next_due(supplier.state) <= due:
+                raise WrongStateError(f"{supplier_id} is still due at {due} after firing it")
+            if not supplier.touched:
+                self._touch(supplier)
+            self._schedule(supplier)
+            self._gather(supplier_id, signals)
+            fired += len(signals)
+        return fired
+
+    def _schedule(self, supplier: Supplier) -> None:
+        due = supplier.state.due
+        if due < NEVER:
+            self._scheduled[supplier.id] = due
+            heappush(self._heap, (due, supplier.id))
+
+    def _touch(self, supplier: Supplier) -> None:
+        supplier.touched = True
+        self._touched.append(supplier)
+
+    # --- suppliers
+
+    def _load(self, supplier_id: str) -> Supplier | None:
+        """The supplier with its state, a new one if it is at home here; None if it belongs elsewhere."""
+        key = supplier_id.encode()
+        raw = self._encoded.get(key)
+        if raw is not None:
+            state = decode(StateHeader.body(raw))
+        elif partition_of(key, self.partitions) == self.partition:
+            state = State()
+        else:
+            return None
+        supplier = self._suppliers[supplier_id] = Supplier(supplier_id, state)
+        return supplier
+
+    def _already_holds(self, supplier_id: str, offset: int) -> bool:
+        """Whether a flush that was cut short had already written this supplier's state up to `offset`."""
+        raw = self._encoded.get(supplier_id.encode())
+        if raw is None:
+            return False
+        header = StateHeader.of(raw)
+        return header.epoch == self.epoch and header.offset >= offset
+
+    # --- what goes out
+
+    def _gather(self, supplier_id: str, signals: Iterable[Signal]) -> None:
+        key = supplier_id.encode()
+        for signal in signals:
+            value = encode_event(signal.type, signal.id, SOURCE, supplier_id, signal.at, signal.data)
+            self._signals.append((TOPIC_OF_SIGNAL[signal.type], key, value))
+
+    def _set_aside(self, record: Record, verdict: object) -> None:
+        if isinstance(verdict, Refusal):
+            self._refuse(record, verdict.reason)
+        else:
+            self.counters.unknown += 1
+
+    def _refuse(self, record: Record, reason: str) -> None:
+        self.counters.refused += 1
+        headers = dead_letter_headers(reason, self.topic, self.partition, record.offset, list(record.headers))
+        self._dead_letters.append((record.key, record.value, headers))
+
+    def _wrong_partition(self, supplier_id: str) -> str:
+        home = partition_of(supplier_id.encode(), self.partitions)
+        return (
+            f"wrong_partition: {supplier_id} belongs on partition {home} of {self.partitions}, "
+            "not here; use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
+        )
+
+    def take_flush(self) -> Flush:
+        """What there is to send since the last flush; empty if nothing was read and nothing fired.
+
+        Send it in the order of the fields, then `confirm` it before folding on.
+        """
+        if self.watermark == self._flushed_watermark and not self._touched:
+            return Flush([], [], [], [], self.watermark)
+        health: list[tuple[bytes, bytes]] = []
+        changelog: list[tuple[bytes, bytes]] = []
+        for supplier in self._touched:
+            supplier.touched = False
+            key, state = supplier.id.encode(), supplier.state
+            if state.dirty:
+                health.append((key, self._snapshot_event(supplier.id, state)))
+            changelog.append((key, pack(self._header(state.due), encode(state))))
+        counters = self.counters
+        meta = Meta(self.partitions, counters.events, counters.unknown, counters.refused)
+        changelog.append((META_KEY, pack(self._header(NEVER), meta.encode())))
+        flush = Flush(health, self._signals, self._dead_letters, changelog, self.watermark)
+        self._signals, self._dead_letters = [], []
+        return flush
+
+    def confirm(self, flush: Flush) -> None:
+        """Take a flush that all brokers have acked as the state to continue from."""
+        self._encoded.update(flush.changelog)
+        self._flushed_watermark = flush.watermark
+        if len(self._suppliers) > self.capacity:
+            self._forget_the_least_recent()
+        self._touched = []
+
+    def _forget_the_least_recent(self) -> None:
+        """Let go of decoded states beyond `capacity`, those that were not just touched first."""
+        for supplier in self._touched:
+            self._suppliers[supplier.id] = self._suppliers.pop(supplier.id)
+        for supplier_id in list(self._suppliers)[: len(self._suppliers) - self.capacity]:
+            del self._suppliers[supplier_id]
+
+    def _header(self, due: int) -> StateHeader:
+        return StateHeader(self.epoch, self.watermark, self.stream_time, due)
+
+    @staticmethod
+    def _snapshot_event(supplier_id: str, state: State) -> bytes:
+        identity = signal_id(supplier_id, HEALTH_UPDATED, "", str(state.seq))
+        at = state.evaluated_at
+        return encode_event(HEALTH_UPDATED, identity, SOURCE, supplier_id, at, snapshot(state))
+
+    def state_of(self, supplier_id: str) -> State | None:
+        """The present state of a supplier that this partition knows; for reading only."""
+        if supplier_id not in self._suppliers and supplier_id.encode() not in self._encoded:
+            return None
+        supplier = self._suppliers.get(supplier_id) or self._load(supplier_id)
+        return supplier.state if supplier is not None else None
+
+    def supplier_ids(self) -> set[str]:
+        """All suppliers that this partition knows."""
+        known = {key.decode() for key in self._encoded if key != META_KEY}
+        return known | set(self._suppliers)

@@ -1,0 +1,200 @@
+"""A whole worker inside this event loop: what `success worker` runs, and what `success run` drives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from aiokafka.admin import AIOKafkaAdminClient
+from faust.types import TP
+
+from agents.activity import POLICY as SCORING_POLICY
+from agents.activity import ScoringHandler, WallClock, fire_due
+from agents.app import INTERVENTION_TOPICS, SuccessApp, build_app
+from agents.batch_agent import FlushPolicy, Lane
+from agents.failure import FailStop, WorkerFailedError
+from agents.fold import Record, log_append_time
+from agents.intervention_agent import Writer
+from agents.kafka import client_options
+from agents.provisioning import wanted_topics
+from runtime.clock import Clock
+from runtime.settings import Settings
+from topics.catalog import full_name
+
+T = TypeVar("T")
+
+
+class TopicsNotReadyError(Exception):
+    """Topics are missing or do not fit together; the message says which and what to do."""
+
+
+class InProcessWorker:
+    """Scoring agent and, with `new_writer`, intervention agent, started and stopped with `start` and `stop`.
+
+    With `grace_ms` None nothing fires by itself, neither in the stream nor by the wall clock: call `fire_due`.
+    Topics are named as in the catalogue, without prefix. Every waiting call raises `WorkerFailedError` once
+    the worker has stopped itself; `fail_stop` is told as well, if given.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        grace_ms: int | None = None,
+        append_time: Callable[[Record], int] = log_append_time,
+        new_writer: Callable[[], Writer] | None = None,
+        instance_id: str | None = None,
+        scoring_policy: FlushPolicy = SCORING_POLICY,
+        fail_stop: FailStop | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._grace_ms = grace_ms
+        self._outer_fail_stop = fail_stop
+        self._failed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.app: SuccessApp = build_app(
+            settings,
+            clock,
+            grace_ms=grace_ms,
+            append_time=append_time,
+            new_writer=new_writer,
+            instance_id=instance_id,
+            scoring_policy=scoring_policy,
+            fail_stop=self._on_failure,
+        )
+
+    # --- life
+
+    async def start(self) -> None:
+        """Connect, join the group and recover; returns when the state is recovered.
+
+        Raises `TopicsNotReadyError` if `success migrate` has not been run.
+        """
+        await check_topics(self._settings)
+        self.app.lease.renew()
+        self._spawn(self.app.lease.keep())
+        await self.app.batch_producer.start()
+        await self._unless_failed(self.app.start())
+        self._spawn(self._watch_app())
+        if self._grace_ms is not None:
+            self._spawn(WallClock(self.app.engine, self._grace_ms, self._end_of).run())
+
+    async def stop(self) -> None:
+        """Flush, commit and leave."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks[1:]:  # the lease is kept to the last
+            task.cancel()
+        await self.app.stop()
+        await self.app.engine.close_lanes()
+        await self.app.batch_producer.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def failed(self) -> WorkerFailedError:
+        """Wait for the worker to stop itself, and say why."""
+        await self._failed.wait()
+        failure = self.app.engine.failure
+        return failure or WorkerFailedError("the worker stopped itself")
+
+    # --- what a driver waits for
+
+    async def started(self) -> None:
+        """Return when the worker reads its partitions."""
+        await self._unless_failed(self.app.engine.open.wait())
+
+    async def processed(self, topic: str, partition: int, offset: int) -> None:
+        """Return when the effects of everything up to this offset are durable."""
+        tp = TP(full_name(self._settings.topic_prefix, topic), partition)
+        await self._unless_failed(self.app.engine.processed(tp, offset))
+
+    async def settled(self) -> None:
+        """Return when the intervention agent has stored everything that the scoring agent has sent."""
+        for (topic, partition), offset in self.produced.items():
+            if topic in INTERVENTION_TOPICS:
+                await self.processed(topic, partition, offset)
+
+    async def fire_due(self, to_ms: int) -> int:
+        """Fire everything due at or before `to_ms` on all partitions; the number of signals, once acked."""
+        counts = [await self._unless_failed(fire_due(lane, to_ms)) for lane in self._scoring_lanes()]
+        return sum(counts)
+
+    def next_due_ms(self) -> int | None:
+        """A lower bound of when something falls due next on any partition; None if nothing will."""
+        due = [handler.fold.next_due() for handler in self._scoring_handlers()]
+        return min((at for at in due if at is not None), default=None)
+
+    @property
+    def produced(self) -> dict[tuple[str, int], int]:
+        """(catalogue topic, partition) → offset of the last record this worker has sent there."""
+        prefix = self._settings.topic_prefix
+        sent = self.app.batch_producer.last_offset
+        return {
+            (topic.removeprefix(prefix), partition): offset for (topic, partition), offset in sent.items()
+        }
+
+    # --- inside
+
+    def _scoring_lanes(self) -> list[Lane]:
+        lanes = self.app.engine.lanes.values()
+        return [lane for lane in lanes if isinstance(lane.handler, ScoringHandler)]
+
+    def _scoring_handlers(self) -> list[ScoringHandler]:
+        lanes = self.app.engine.lanes.values()
+        return [lane.handler for lane in lanes if isinstance(lane.handler, ScoringHandler)]
+
+    async def _end_of(self, tp: TP) -> tuple[int, int]:
+        consumer = self.app.consumer
+        ends = await consumer.highwaters(tp)
+        position = await consumer.position(tp)
+        return ends[tp], position or 0
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _watch_app(self) -> None:
+        """A crash inside Faust ends the worker too."""
+        await self.app.wait_until_stopped()
+        if self.app._crashed.is_set():  # noqa: SLF001 - mode offers no other way to ask
+            self.app.engine.fail_stop("Faust crashed", self.app._crash_reason)  # noqa: SLF001
+
+    def _on_failure(self, reason: str, error: BaseException | None = None) -> None:
+        if self._outer_fail_stop is not None:
+            self._outer_fail_stop(reason, error)
+        self._failed.set()
+
+    async def _unless_failed(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, or WorkerFailedError as soon as the worker has failed."""
+        task = asyncio.ensure_future(work)
+        failure = asyncio.ensure_future(self._failed.wait())
+        try:
+            await asyncio.wait({task, failure}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise await self.failed()
+            return task.result()
+        finally:
+            failure.cancel()
+            task.cancel()
+
+
+async def check_topics(settings: Settings) -> None:
+    """Raise `TopicsNotReadyError` unless all topics are there, with the same number of partitions each."""
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        described = await admin.describe_topics(list(wanted_topics(settings.topic_prefix)))
+    finally:
+        await admin.close()
+    counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+    missing = sorted(name for name, count in counts.items() if not count)
+    if missing:
+        raise TopicsNotReadyError(f"no topic {', '.join(missing)}: run `success migrate`")
+    for name, count in counts.items():
+        if count != settings.partitions:
+            raise TopicsNotReadyError(
+                f"topic {name} has {count} partitions and SUCCESS_PARTITIONS is {settings.partitions}: all topics "
+                "must have the same number, or a supplier's records end up with different workers"
+            )

@@ -1,0 +1,59 @@
+"""The intervention agent's side of the cycle: batches to the writer, one transaction each, then the ack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, cast
+
+from agents.batch_agent import FlushPolicy
+from agents.fold import DeadLetter, Record
+from agents.producer import BatchProducer
+from topics.catalog import DEAD_LETTERS, full_name
+
+if TYPE_CHECKING:
+    from agents import received
+
+POLICY = FlushPolicy(records=2_000, seconds=0.2, hold_records=10_000)
+
+
+class Writer(Protocol):
+    """`agents.interventions.InterventionWriter`."""
+
+    dead_letters: list[DeadLetter]
+
+    async def write(self, topic: str, records: Sequence[received.Record]) -> None:
+        """Store a batch of a topic (catalogue name); return once it is committed."""
+        ...
+
+
+class InterventionHandler:
+    """Writes one partition of one topic; at least once, the writer's upserts make it exactly once."""
+
+    policy = POLICY
+
+    def __init__(
+        self, topic: str, partition: int, writer: Writer, producer: BatchProducer, prefix: str
+    ) -> None:
+        self._topic = topic
+        self._partition = partition
+        self._writer = writer
+        self._producer = producer
+        self._dead_letter_topic = full_name(prefix, DEAD_LETTERS)
+        self._records: list[Record] = []
+
+    def position(self) -> int | None:
+        """Postgres holds no offsets: continue at the commit."""
+        return None
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Keep them for the transaction."""
+        self._records.extend(records)
+
+    async def flush(self) -> None:
+        """Commit the transaction, then have the dead letters acked."""
+        if not self._records:
+            return
+        await self._writer.write(self._topic, cast("list[received.Record]", self._records))
+        self._records = []
+        letters, self._writer.dead_letters = self._writer.dead_letters, []
+        await self._producer.send(self._dead_letter_topic, self._partition, letters)

@@ -1,0 +1,141 @@
+"""The Faust table's store: partitions of plain bytes in memory, rebuilt from the changelog alone."""
+
+# ruff: noqa: ARG002 - the arguments are those of Faust's interface
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from faust.serializers.schemas import Schema
+from faust.stores import STORES
+from faust.stores.base import Store
+from faust.types import TP, EventT
+
+from agents.state_record import newest
+
+if TYPE_CHECKING:
+    from agents.app import SuccessApp
+
+SCHEME = "partitions"
+
+
+class RawSchema(Schema):
+    """Keys and values stay as they are: bytes, or a `Batch` of records."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
+        """The key as it is."""
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+        """The value as it is."""
+        return message.value
+
+
+class PartitionStore(Store[bytes, bytes]):
+    """Changelog values by key, a dict a partition.
+
+    Filled by recovery, where of two values of a key the one that holds more wins, and by the folds, which
+    own a partition's dict between recoveries. A partition that is revoked is dropped.
+    """
+
+    app: SuccessApp
+
+    def __post_init__(self) -> None:
+        """Start empty."""
+        self._partitions: dict[int, dict[bytes, bytes]] = {}
+        self.outdated = 0
+        """Records of workers that had lost their partition when they wrote; ignored."""
+
+    def partition(self, number: int) -> dict[bytes, bytes]:
+        """The values of one partition; the caller may change them."""
+        return self._partitions.setdefault(number, {})
+
+    def apply_changelog_batch(
+        self, batch: Iterable[EventT], to_key: Callable[[Any], bytes], to_value: Callable[[Any], bytes]
+    ) -> None:
+        """Merge what recovery has read. Faust would only log an error and go on, so one stops the worker."""
+        try:
+            for event in batch:
+                self._merge(event.message.partition, event.message.value)
+        except Exception as error:  # noqa: BLE001 - whatever it is, going on would lose state
+            self.app.engine.fail_stop("the state cannot be recovered", error)
+
+    def _merge(self, number: int, records: Iterable[Any]) -> None:
+        values = self.partition(number)
+        for record in records:
+            if record.value is None:
+                values.pop(record.key, None)
+                continue
+            old = values.get(record.key)
+            winner = newest(old, record.value)
+            if winner is old:
+                self.outdated += 1
+            else:
+                values[record.key] = winner
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Drop what others own now; what stays is merged again, so nothing may fold until then."""
+        await self.app.engine.close_lanes()
+        changelog = self.table.changelog_topic.get_topic_name()
+        for tp in revoked:
+            if tp.topic == changelog:
+                self._partitions.pop(tp.partition, None)
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Hand the recovered partitions to the engine. Faust would not notice an error here."""
+        active = {tp.partition for tp in active_tps}
+        for number in self._partitions.keys() - active:
+            del self._partitions[number]
+        if self.outdated:
+            self.log.info("ignored %d late records of workers that had lost their partition", self.outdated)
+        try:
+            self.app.engine.on_recovered(active)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.app.engine.fail_stop("the recovered state cannot be used", error)
+
+    # --- the rest of Faust's interface: reading works, writing is for the folds
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Nothing outlives the process."""
+        return None
+
+    def __getitem__(self, key: bytes) -> bytes:
+        for values in self._partitions.values():
+            if key in values:
+                return values[key]
+        raise KeyError(key)
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        raise NotImplementedError("the state is written by the folds, through the changelog")
+
+    def __delitem__(self, key: bytes) -> None:
+        raise NotImplementedError("the state is written by the folds, through the changelog")
+
+    def __iter__(self) -> Iterator[bytes]:
+        for values in self._partitions.values():
+            yield from values
+
+    def __len__(self) -> int:
+        return sum(map(len, self._partitions.values()))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._partitions.clear()
+
+    def reset_state(self) -> None:
+        """Forget everything."""
+        self._partitions.clear()
+
+    async def backup_partition(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to back up: the changelog is all there is."""
+
+    def restore_backup(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to restore: the changelog is all there is."""
+
+
+def register() -> None:
+    """Make `SCHEME` known to Faust."""
+    STORES.aliases[SCHEME] = f"{__name__}:{PartitionStore.__name__}"  # type: ignore[attr-defined]

@@ -1,0 +1,83 @@
+"""The records of the state topic: a fixed header, then a supplier's state or the partition's meta data."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import msgspec
+
+SCHEMA_VERSION = 1
+META_KEY = b"\x00partition"
+"""Key of a partition's meta record, the last of each flush; no supplier id begins with a zero byte."""
+
+_HEADER = struct.Struct(">BIqqq")
+
+
+class StateHeader(NamedTuple):
+    """What recovery and merging need to know of a record without decoding it."""
+
+    epoch: int
+    """Incarnation of the source topic that the offset belongs to."""
+    offset: int
+    """The record holds everything up to this source offset."""
+    stream_time: int
+    """... and up to this stream time, ms."""
+    due: int
+    """A lower bound of when the supplier falls due next, ms."""
+
+    @classmethod
+    def of(cls, raw: bytes) -> StateHeader:
+        """The header of a state record.
+
+        Raises `ValueError` for a schema version that this program does not know.
+        """
+        version, epoch, offset, stream_time, due = _HEADER.unpack_from(raw)
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"a state record of schema version {version}, this program reads {SCHEMA_VERSION}: "
+                "run the version that wrote it, or delete the state topic to rebuild it from the log"
+            )
+        return cls(epoch, offset, stream_time, due)
+
+    @staticmethod
+    def body(raw: bytes) -> memoryview:
+        """What follows the header."""
+        return memoryview(raw)[_HEADER.size :]
+
+
+class Meta(msgspec.Struct, array_like=True):
+    """A partition's meta data. Fields are encoded by position: new ones go to the end, with a default."""
+
+    partitions: int
+    events: int = 0
+    unknown: int = 0
+    refused: int = 0
+
+    def encode(self) -> bytes:
+        """As compact bytes."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def of(cls, raw: bytes) -> Meta:
+        """The meta data of a partition's meta record."""
+        return msgspec.msgpack.decode(StateHeader.body(raw), type=cls)
+
+
+def pack(header: StateHeader, body: bytes) -> bytes:
+    """A record of the state topic."""
+    return _HEADER.pack(SCHEMA_VERSION, *header) + body
+
+
+def newest(old: bytes | None, new: bytes) -> bytes:
+    """Which of two records of one key holds more; the later one in the log of two equals.
+
+    A worker that was frozen and does not know yet that it lost the partition may write late; what it writes
+    holds less and loses here.
+    """
+    if old is None:
+        return new
+    before, after = StateHeader.of(old), StateHeader.of(new)
+    if before.epoch != after.epoch:
+        return new
+    return new if after[1:3] >= before[1:3] else old

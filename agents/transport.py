@@ -1,0 +1,260 @@
+"""Faust's Kafka transport, made fast and safe: one message a fetched batch of a partition, and no holes.
+
+Registered under a scheme of its own (`SCHEME`). Three rules beside vanilla Faust's transport:
+
+- A message's value is a `Batch`: the raw records of one partition from one fetch. Its offset is the last one's.
+- Source partitions are read only while they are open: from the seek at the end of a recovery until the next
+  rebalance begins. (Vanilla resumes them before the seek and then clears what was already queued.)
+- What was fetched across a seek or a rebalance is not delivered: delivery stays contiguous, `Batch.follows`
+  says so, and the agents check it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from aiokafka.errors import IllegalStateError
+from faust.transport.consumer import ConsumerThread, ensure_TP
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+from faust.types.tuples import Message
+
+from agents.fold import Record
+
+if TYPE_CHECKING:
+    from agents.app import SuccessApp
+
+SCHEME = "successkafka"
+POLL_S = 0.2
+"""How long one poll waits, so that a partition that was held is soon read again."""
+FETCH_MAX_WAIT_MS = 50
+"""How long the broker holds an empty fetch; what arrives for a partition not in that fetch waits as long."""
+CLOSED_PAUSE_S = 0.02
+
+
+class Batch(list[Record]):
+    """The records of one partition from one fetch, in offset order."""
+
+    __slots__ = ("follows",)
+
+    def __init__(self, records: Iterable[Record], follows: int) -> None:
+        super().__init__(records)
+        self.follows = follows
+        """Everything below this offset was delivered before (or was never in the log)."""
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """aiokafka's consumer with what Faust has no settings for."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
+        return consumer
+
+    def next_unread(self, tp: TP) -> int | None:
+        """The end of what can be read of a partition, as of the last fetch."""
+        consumer = self._ensure_consumer()
+        if tp not in consumer.assignment():
+            return None
+        return cast("int | None", consumer.last_stable_offset(tp))
+
+
+class BatchConsumer(driver.Consumer):
+    """Delivers whole batches, only from open partitions, without holes."""
+
+    app: SuccessApp
+    _thread: BatchConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._open = False
+        self._closings = 0
+        self._seeks = 0
+        self._seeks_before_fetch = 0
+        self._next: dict[TP, int] = {}
+        self._known_gaps: dict[TP, tuple[int, int]] = {}
+        self._held: set[TP] = set()
+        super().__init__(*args, **kwargs)
+        self.app.engine.consumer = self
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def create_topic(self, topic: str, *_: Any, **__: Any) -> None:  # type: ignore[override]
+        """Topics are made by `success migrate`, never by a worker."""
+        self.log.debug("not creating topic %s", topic)
+
+    # --- when source partitions are read
+
+    def hold(self, tp: TP) -> None:
+        """Stop delivering a partition for a while."""
+        self._held.add(tp)
+
+    def release(self, tp: TP) -> None:
+        """Deliver a held partition again."""
+        self._held.discard(tp)
+
+    def stop_flow(self) -> None:
+        """Close the sources: a rebalance or the end begins."""
+        self._open = False
+        self._closings += 1
+        self._seeks += 1
+        super().stop_flow()
+        self.app.engine.on_sources_closed()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Keep the sources closed until the recovery that follows has sought."""
+        self._open = False
+        self._closings += 1
+        self._held.clear()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def perform_seek(self) -> None:
+        """Seek the sources to where their state, or else their commit, has them continue; then open them."""
+        closings = self._closings
+        self._seeks += 1
+        self._next.clear()
+        await super().perform_seek()
+        await self.seek_wait(await self._source_positions())
+        if self._closings == closings:
+            self._open = True
+            self.app.engine.on_sources_open()
+
+    async def _source_positions(self) -> dict[TP, int]:
+        sources = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
+        positions = self.app.engine.positions(sources)
+        ends = await self.highwaters(*positions) if positions else {}
+        for tp, position in positions.items():
+            if position > ends[tp]:
+                self.app.engine.fail_stop(
+                    f"the state of {tp.topic} partition {tp.partition} is ahead of its log (continues at {position}, "
+                    f"the log ends at {ends[tp]}): the topic was deleted and made again; delete the state topic too"
+                )
+        for tp in sources - positions.keys():
+            committed = self._committed_offset[tp]
+            if committed is not None:
+                positions[tp] = committed
+        unread = sources - positions.keys()
+        if unread:
+            earliest = await self.earliest_offsets(*unread)
+            positions.update({ensure_TP(tp): offset or 0 for tp, offset in earliest.items()})
+        return positions
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Seek, and have delivery continue there."""
+        if not partitions:
+            return
+        self._seeks += 1
+        for tp, offset in partitions.items():
+            self._next[ensure_TP(tp)] = offset
+        await super().seek_wait(
+            {self._new_topicpartition(tp.topic, tp.partition): o for tp, o in partitions.items()}
+        )
+
+    def caught_up(self, tp: TP, next_offset: int) -> bool:
+        """Whether `next_offset` is the end of what can be read, as of the last fetch."""
+        end = self._thread.next_unread(tp)
+        return end is not None and next_offset >= end
+
+    # --- fetching
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
+        self._seeks_before_fetch = self._seeks
+        wanted = {tp for tp in active_partitions or () if self._is_open(tp) and tp not in self._held}
+        if not wanted:
+            await asyncio.sleep(CLOSED_PAUSE_S)
+            return {}
+        return await super()._getmany(wanted, min(timeout, POLL_S))
+
+    def _is_open(self, tp: TP) -> bool:
+        return self._is_changelog_tp(tp) or (self._open and not self.app.rebalancing)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - as above
+        """Fetch once; a message for each partition that something came from."""
+        records, _ = await self._wait_next_records(timeout)
+        if not records or self.should_stop:
+            return
+        seeks = self._seeks_before_fetch
+        waiting = {ensure_TP(tp): batch for tp, batch in records.items()}
+        while waiting:
+            tp, batch = waiting.popitem()
+            if self._seeks != seeks or not self.flow_active or not self._is_open(tp):
+                await self._give_back({tp: batch, **waiting})
+                return
+            follows = self._next.get(tp, batch[0].offset)
+            if batch[0].offset > follows and not self._gap_is_known(tp, follows, batch[0].offset):
+                await self._give_back({tp: batch, **waiting})
+                return
+            self._next[tp] = batch[-1].offset + 1
+            yield tp, self._message(tp, Batch(batch, follows))
+
+    async def _give_back(self, undelivered: Mapping[TP, Any]) -> None:
+        """Have what was not delivered fetched again; in a rebalance the seek at its end does that."""
+        targets = {tp: self._next.get(tp, batch[0].offset) for tp, batch in undelivered.items()}
+        assigned = self.assignment()
+        try:
+            await self.seek_wait({tp: offset for tp, offset in targets.items() if tp in assigned})
+        except IllegalStateError:
+            if not self.app.rebalancing:
+                raise
+
+    def _gap_is_known(self, tp: TP, follows: int, first: int) -> bool:
+        """A gap seen twice, the second time after a seek to its start, is one of the log's own.
+
+        Compaction, retention and transaction markers leave such gaps; a batch that went missing does not.
+        """
+        if self._is_changelog_tp(tp) or self.app.engine.expects_gaps(tp.topic):
+            return True
+        if self._known_gaps.get(tp) != (follows, first):
+            self._known_gaps[tp] = follows, first
+            self.log.info("gap in %s: expected offset %d, got %d; fetching again", tp, follows, first)
+            return False
+        if first - follows > 1:
+            self.log.warning("offsets %d to %d of %s are no longer in the log", follows, first - 1, tp)
+        return True
+
+    def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
+        last: Any = batch[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            (),
+            None,
+            cast("bytes", batch),
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    # --- acks: the batches of a partition are acked in order, by their last offsets
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Between the last offsets of two batches lie the records of the second: no gap."""
+
+    def _new_offset(self, tp: TP) -> int | None:
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        newest = max(acked)
+        acked.clear()
+        self._acked_index[tp].clear()
+        return newest + 1
+
+
+class BatchTransport(driver.Transport):
+    """Faust's aiokafka transport with `BatchConsumer`."""
+
+    Consumer = BatchConsumer
+
+
+def register() -> None:
+    """Make `SCHEME` known to Faust."""
+    TRANSPORTS.aliases[SCHEME] = f"{__name__}:{BatchTransport.__name__}"  # type: ignore[attr-defined]
