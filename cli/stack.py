@@ -99,6 +99,7 @@ class Stack:
         """
         with self._locked():
             self._record = self._begin()
+            self._record.save(self.data_dir)
             before = {name for name, record in self._record.processes.items() if record.find()}
             self._cancel.clear()
             try:
@@ -107,6 +108,8 @@ class Stack:
                 register(self.data_dir)
             except BaseException:  # Ctrl-C as well: leave nothing behind that nobody asked for
                 self._stop_processes(set(self._record.processes) - before)
+                if self.ephemeral and not before:
+                    self._remove_data()  # its logs stay, the error names them
                 raise
             return addresses
 
@@ -237,7 +240,7 @@ class Stack:
             return False
         with ThreadPoolExecutor(max_workers=len(names)) as pool:
             alive = list(pool.map(self._stop_process, sorted(names)))
-        if self._record.processes:
+        if self._record.processes or self._record.ephemeral:
             self._record.save(self.data_dir)
         else:
             (self.data_dir / RECORD_NAME).unlink(missing_ok=True)
@@ -258,6 +261,9 @@ class Stack:
         if record.owns_folder:
             shutil.rmtree(self.data_dir)
             return
+        self._remove_data()
+
+    def _remove_data(self) -> None:
         for name in ("kafka", "postgres"):
             shutil.rmtree(self.data_dir / name, ignore_errors=True)
         (self.data_dir / RECORD_NAME).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import ssl
 import zipfile
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def _known_jars(listing: Path) -> list[str] | None:
 def _resolve(folder: Path, listing: Path) -> list[str]:
     import jgo  # noqa: PLC0415 - only the first start needs it
 
+    _trust_what_the_system_trusts()
     try:
         environment = jgo.build(COORDINATES, update=listing.exists(), cache_dir=folder / "jars")
     except Exception as error:
@@ -73,6 +75,15 @@ def _resolve(folder: Path, listing: Path) -> list[str]:
     _check(jars)
     write_atomically(listing, json.dumps({str(jar): jar.stat().st_size for jar in jars}, indent=1))
     return [str(jar) for jar in jars]
+
+
+def _trust_what_the_system_trusts() -> None:
+    """requests, which jgo uses, trusts its own list only; the authority of a company's proxy isn't on it."""
+    paths = ssl.get_default_verify_paths()
+    folder = paths.capath if paths.capath and any(Path(paths.capath).iterdir()) else None
+    trusted = paths.cafile or folder
+    if trusted and not os.environ.get("CURL_CA_BUNDLE"):
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", trusted)
 
 
 def _check(jars: list[Path]) -> None:
