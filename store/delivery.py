@@ -35,7 +35,10 @@ class Intervention(NamedTuple):
     row: Row
     template: str | None
     attempts: int
+    """How often it has been given to the mail server."""
     signal_id: str | None
+    occurrence: int
+    """Of a condition: how often it has been met, this time included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Change:
     not_before: int | None = None
     claimed_at: int | None = None
     sent_at: int | None = None
+    last_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ async def apply_decisions(conn: AsyncConnection, changes: Sequence[Change]) -> N
                 "not_before": _text(change.not_before),
                 "claimed_at": _text(change.claimed_at),
                 "sent_at": _text(change.sent_at),
+                "last_error": change.last_error,
                 "metadata": change.metadata,
             }
             for change in changes
@@ -201,7 +206,8 @@ def _intervention(found: dict[str, Any]) -> Intervention:
         milestone=signal.get("milestone"),
         cause_type=signal.get("cause_type"),
     )
-    return Intervention(row, found["template_used"], found["attempts"], found["signal_id"])
+    occurrence = signal.get("occurrence") or 1
+    return Intervention(row, found["template_used"], found["attempts"], found["signal_id"], occurrence)
 
 
 def _supplier(found: dict[str, Any]) -> Supplier:

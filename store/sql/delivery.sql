@@ -53,10 +53,11 @@ SET status = r.status,
     not_before = coalesce(r.not_before, i.not_before),
     claimed_at = r.claimed_at,
     sent_at = r.sent_at,
+    last_error = coalesce(r.last_error, i.last_error),
     metadata = (i.metadata - 'waiting') || r.metadata
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
     id uuid, status text, reason text, not_before timestamptz, claimed_at timestamptz, sent_at timestamptz,
-    metadata jsonb)
+    last_error text, metadata jsonb)
 WHERE i.id = r.id AND i.status = 'scheduled'
 
 -- name: open_call

@@ -1,0 +1,345 @@
+"""Delivery: claims what is due, decides it under the supplier's lock, and sends it once.
+
+A message that leaves goes through three commits: the decision (`sending`, `claimed_at`), the mail server's yes, and
+our note of it (`sent`). A process that dies in between leaves `sending`, which the others make `unknown` and never
+send again by themselves. They know that it died because each process holds an advisory lock of its own, which
+Postgres drops with its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import TemplateError
+from psycopg import AsyncConnection, InterfaceError, OperationalError
+
+from agents.letter import variables
+from agents.mail import Mailer, MailServer, Verdict
+from agents.message import build_message, domain_of, message_id
+from agents.render import FOLDERS, check_templates, render_email, render_text
+from agents.status_events import status_event
+from scoring.backoff import retry_at
+from scoring.decide import Decision, decide
+from scoring.time import DAY
+from store import delivery as store
+from store import outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from psycopg_pool import AsyncConnectionPool
+
+    from runtime.clock import Clock
+    from runtime.settings import Settings
+    from scoring.policy import Policy
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 4
+"""Suppliers handled at once; a crash leaves at most these claims open."""
+NOTE_ATTEMPTS = 8
+OUTBOX_BATCH = 500
+
+
+@dataclass(slots=True)
+class DeliveryCount:
+    """How many rows came to what: `sent`, `suppressed`, `failed`, `unknown`, `waiting`, `retried`."""
+
+    by_result: Counter[str] = field(default_factory=Counter)
+
+    def __getattr__(self, name: str) -> int:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self.by_result[name]
+
+    def total(self) -> int:
+        """All rows looked at."""
+        return self.by_result.total()
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A claimed email that is to be sent."""
+
+    supplier: store.Supplier
+    intervention: store.Intervention
+    variables: dict[str, Any]
+    owner: int
+    """Under whose lock it was claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one transaction decided of one supplier's rows."""
+
+    letters: list[Letter]
+    results: list[str]
+
+
+class Delivery:
+    """Delivers what is due; any number of processes may do so side by side.
+
+    `pool`: connections in the role `success_writer`. Nothing connects before the first call; `aclose` at the end.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: AsyncConnectionPool[AsyncConnection],
+        clock: Clock,
+        policy: Policy,
+        workers: int = WORKERS,
+    ) -> None:
+        check_templates(policy)
+        self._settings = settings
+        self._pool = pool
+        self._clock = clock
+        self._policy = policy
+        self._workers = workers
+        self._server = MailServer.from_url(settings.smtp_url)
+        self._owner = 0
+        self._owner_connection: AsyncConnection | None = None
+        self._in_flight: set[str] = set()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Claim nothing more; `deliver_due` returns once what is being sent is noted."""
+        self._stopping = True
+
+    async def aclose(self) -> None:
+        """Let go of the lock that says this process lives."""
+        connection, self._owner_connection = self._owner_connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def deliver_due(self) -> DeliveryCount:
+        """Decide and send everything due at the clock's time, until nothing is."""
+        count = DeliveryCount()
+        await self._prove_alive()
+        await self._give_up_abandoned(count)
+        works = [self._work(count) for _ in range(self._workers)]
+        failures = [done for done in await asyncio.gather(*works, return_exceptions=True) if done is not None]
+        if failures:
+            raise failures[0]
+        return count
+
+    async def next_due_ms(self) -> int | None:
+        """When a scheduled row next wants to be looked at, in ms; None if there is none."""
+        async with self._pool.connection() as conn:
+            return await store.next_due_ms(conn)
+
+    async def publish_outbox(self, send: Callable[[Sequence[outbox.Event]], Awaitable[None]]) -> int:
+        """Publish what the outbox holds and return how much that was.
+
+        `send` gets events in order and returns when Kafka has acked them all; a crash before our note of that
+        publishes them again.
+        """
+        published = 0
+        while True:
+            async with self._pool.connection() as conn:
+                waiting = await outbox.fetch_unpublished(conn, OUTBOX_BATCH)
+                if waiting:
+                    await send([outbox.Event(event.topic, event.key, event.value) for event in waiting])
+                    await outbox.mark_published(conn, [event.id for event in waiting])
+            published += len(waiting)
+            if len(waiting) < OUTBOX_BATCH:
+                return published
+
+    # life ----------------------------------------------------------------------------------------------------
+
+    async def _prove_alive(self) -> None:
+        """Hold an owner's lock; if its connection broke, take a new one under a new number."""
+        if self._owner_connection is not None:
+            try:
+                await self._owner_connection.execute("SELECT 1")
+            except (OperationalError, InterfaceError):
+                logger.warning("the connection that proves this process alive broke; taking a new one")
+                await self._owner_connection.close()
+                self._owner_connection = None
+            else:
+                return
+        connection = await AsyncConnection.connect(self._settings.database_url, autocommit=True)
+        owner = secrets.randbelow(2**31 - 1) + 1
+        while not await store.hold_owner_lock(connection, owner):
+            owner = secrets.randbelow(2**31 - 1) + 1
+        self._owner, self._owner_connection = owner, connection
+
+    async def _give_up_abandoned(self, count: DeliveryCount) -> None:
+        async with self._pool.connection() as conn:
+            for row_id, supplier_id in await store.abandoned(conn, self._owner, self._in_flight):
+                intervention = await store.give_up(
+                    conn, row_id, "its delivery died before noting the outcome"
+                )
+                if intervention is None:
+                    continue
+                now = self._clock.now_ms()
+                await outbox.add(conn, [status_event(supplier_id, intervention, "unknown", None, now)])
+                count.by_result["unknown"] += 1
+                logger.warning("intervention %s was being sent when its process died: unknown", row_id)
+
+    # work ----------------------------------------------------------------------------------------------------
+
+    async def _work(self, count: DeliveryCount) -> None:
+        hostname = domain_of(self._settings.mail_return_path)
+        async with Mailer(self._server, hostname) as mailer:
+            while not self._stopping:
+                claim = await self._claim_next()
+                if claim is None:
+                    return
+                count.by_result.update(claim.results)
+                for letter in claim.letters:
+                    count.by_result[await self._send(mailer, letter)] += 1
+
+    async def _claim_next(self) -> Claim | None:
+        """Decide all that is due of one supplier, in one transaction under her lock; None if nothing is due."""
+        now = self._clock.now_ms()
+        claimed: list[str] = []
+        try:
+            async with self._pool.connection() as conn:
+                supplier_id = await store.lock_supplier(conn, now)
+                if supplier_id is None:
+                    return None
+                return await self._decide(conn, supplier_id, now, claimed)
+        except BaseException:
+            self._in_flight.difference_update(claimed)
+            raise
+
+    async def _decide(self, conn: AsyncConnection, supplier_id: str, now: int, claimed: list[str]) -> Claim:
+        due = {each.row.id: each for each in await store.ready_rows(conn, supplier_id, now)}
+        supplier = await store.supplier(conn, supplier_id)
+        rows = [each.row for each in due.values()]
+        oldest = min((row.signal_at for row in rows), default=now)
+        spans = (self._policy.caps.window_ms, self._policy.spacing.after_rescue_ms)
+        history = await store.counted_rows(conn, supplier_id, min(now, oldest) - max(spans) - DAY)
+        claim = Claim([], [])
+        changes = []
+        for decision in decide(supplier.facts, rows, history, now, self._policy):
+            change, result = await self._carry_out(conn, supplier, due[decision.row_id], decision, now, claim)
+            changes.append(change)
+            if result:
+                claim.results.append(result)
+        claimed += [letter.intervention.row.id for letter in claim.letters]
+        self._in_flight.update(claimed)
+        await store.apply_decisions(conn, changes)
+        events = [
+            status_event(supplier_id, due[change.id], change.status, change.reason, now)
+            for change in changes
+            if change.status != "scheduled"
+        ]
+        await outbox.add(conn, events)
+        return claim
+
+    async def _carry_out(
+        self,
+        conn: AsyncConnection,
+        supplier: store.Supplier,
+        intervention: store.Intervention,
+        decision: Decision,
+        now: int,
+        claim: Claim,
+    ) -> tuple[store.Change, str | None]:
+        """Turn a decision into a change of the row; a letter goes to `claim`, and its result is not known yet."""
+        row = intervention.row
+        metadata: dict[str, Any] = {**decision.inputs, "why": decision.why}
+        if decision.action == "suppress":
+            return store.Change(row.id, "suppressed", metadata, reason=decision.reason), "suppressed"
+        if decision.action == "wait":
+            metadata["waiting"] = decision.waiting
+            return store.Change(row.id, "scheduled", metadata, not_before=decision.until), "waiting"
+        words = variables(supplier, intervention, now, self._settings)
+        if row.channel == "email":
+            claim.letters.append(Letter(supplier, intervention, words, self._owner))
+            metadata["claim"] = self._owner
+            return store.Change(row.id, "sending", metadata, claimed_at=now), None
+        if row.channel == "support_call":
+            try:
+                notes = render_text(f"{FOLDERS[row.channel]}/{intervention.template}", words)
+            except TemplateError as error:
+                logger.exception("the task of intervention %s can't be written", row.id)
+                return store.Change(row.id, "failed", metadata, last_error=_template_problem(error)), "failed"
+            await store.open_call(conn, row.id, supplier.facts.supplier_id, notes.text, now)
+        return store.Change(row.id, "sent", metadata, claimed_at=now, sent_at=now), "sent"
+
+    # sending -------------------------------------------------------------------------------------------------
+
+    async def _send(self, mailer: Mailer, letter: Letter) -> str:
+        """Send one claimed email and note what became of it."""
+        row = letter.intervention.row
+        verdict = await self._hand_over(mailer, letter)
+        outcome = self._outcome(letter.intervention, verdict)
+        await self._note(letter, outcome)
+        self._in_flight.discard(row.id)
+        if outcome.error:
+            logger.warning("intervention %s: %s (%s)", row.id, outcome.status, outcome.error)
+        return "retried" if outcome.status == "scheduled" else outcome.status
+
+    async def _hand_over(self, mailer: Mailer, letter: Letter) -> Verdict:
+        settings, row = self._settings, letter.intervention.row
+        template, recipient = letter.intervention.template or "", letter.supplier.facts.email or ""
+        try:
+            message = build_message(
+                render_email(template, letter.variables),
+                row_id=row.id,
+                template=template,
+                recipient=recipient,
+                recipient_name=letter.variables["firstName"],
+                mail_from=settings.mail_from,
+                unsubscribe_url=letter.variables["unsubscribeUrl"],
+                now_ms=self._clock.now_ms(),
+            )
+        except (TemplateError, ValueError, TypeError) as error:
+            logger.exception("intervention %s can't be written", row.id)
+            return Verdict("refused", _template_problem(error))
+        return await mailer.send(settings.mail_return_path, recipient, message)
+
+    def _outcome(self, intervention: store.Intervention, verdict: Verdict) -> store.Outcome:
+        now = self._clock.now_ms()
+        row = intervention.row
+        match verdict.outcome:
+            case "accepted":
+                return store.Outcome("sent", sent_at=now)
+            case "refused":
+                return store.Outcome("failed", error=verdict.said)
+            case "unknown":
+                return store.Outcome("unknown", error=verdict.said)
+            case "later":
+                again = retry_at(now, row.id, intervention.attempts + 1, self._policy.retries)
+                expires = row.due_at + self._policy.lifetime.expires_after_ms
+                return store.Outcome("scheduled", not_before=min(again, expires), error=verdict.said)
+
+    async def _note(self, letter: Letter, outcome: store.Outcome) -> None:
+        """Note an outcome, also over a short absence of Postgres: it is the only trace of what was sent."""
+        for attempt in range(1, NOTE_ATTEMPTS + 1):
+            try:
+                async with self._pool.connection() as conn:
+                    await self._write_outcome(conn, letter, outcome)
+            except (OperationalError, InterfaceError):
+                if attempt == NOTE_ATTEMPTS:
+                    raise
+                await asyncio.sleep(min(5.0, 0.1 * 2**attempt))
+            else:
+                return
+
+    async def _write_outcome(self, conn: AsyncConnection, letter: Letter, outcome: store.Outcome) -> None:
+        row, supplier_id = letter.intervention.row, letter.supplier.facts.supplier_id
+        noted = {"message_id": message_id(row.id, self._settings.mail_from)}
+        if outcome.status == "scheduled":
+            noted["waiting"] = "retry"
+        if not await store.note_outcome(conn, row.id, letter.owner, outcome, noted):
+            logger.info("intervention %s has gone while it was being sent", row.id)
+            return
+        now = self._clock.now_ms()
+        if outcome.status == "sent" and row.milestone:
+            await store.celebrate(conn, supplier_id, row.milestone, now)
+        tried = letter.intervention._replace(attempts=letter.intervention.attempts + 1)
+        told = tried if outcome.status == "scheduled" else letter.intervention
+        await outbox.add(conn, [status_event(supplier_id, told, outcome.status, None, now)])
+
+
+def _template_problem(error: Exception) -> str:
+    return f"the message can't be written: {type(error).__name__}: {error}"

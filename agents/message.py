@@ -1,0 +1,59 @@
+"""A rendered email as a MIME message: headers that mail servers and readers trust, text and HTML."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from agents.render import Rendered
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def build_message(
+    rendered: Rendered,
+    *,
+    row_id: str,
+    template: str,
+    recipient: str,
+    recipient_name: str,
+    mail_from: str,
+    unsubscribe_url: str,
+    now_ms: int,
+) -> EmailMessage:
+    """Build the message of one intervention.
+
+    The Message-ID follows from the row's id, the Date from the clock. Raises ValueError for an address or a header
+    that can't be written.
+    """
+    sender_name, sender = parseaddr(mail_from)
+    message = EmailMessage(policy=SMTP)
+    message["From"] = Address(sender_name, addr_spec=sender)
+    message["To"] = Address(recipient_name, addr_spec=recipient)
+    message["Subject"] = rendered.subject
+    message["Date"] = format_datetime(_EPOCH + timedelta(milliseconds=now_ms))
+    message["Message-ID"] = message_id(row_id, mail_from)
+    mailto = f"mailto:{sender}?subject={quote(f'unsubscribe {row_id}')}"
+    message["List-Unsubscribe"] = f"<{unsubscribe_url}>, <{mailto}>"
+    message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    message["X-Success-Template"] = template
+    message["X-Success-Intervention"] = row_id
+    message.set_content(rendered.text, charset="utf-8", cte="quoted-printable")
+    message.add_alternative(rendered.html, subtype="html", charset="utf-8", cte="quoted-printable")
+    return message
+
+
+def message_id(row_id: str, mail_from: str) -> str:
+    """Name the message of a row: the same each time."""
+    return f"<{row_id}@{domain_of(mail_from)}>"
+
+
+def domain_of(address: str) -> str:
+    """Take the domain of an address such as `WedSync <hello@wedsync.example>`."""
+    return parseaddr(address)[1].rpartition("@")[2] or "localhost"

@@ -1,0 +1,69 @@
+"""A supplier of the kind emails are written for: for `success preview`, screenshots and tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import NAMESPACE_URL, uuid5
+
+from scoring.decide import MILESTONE_EVENTS, Row, SupplierFacts
+from scoring.policy import Policy
+from scoring.resolved import Health
+from scoring.time import DAY, HOUR
+from store.delivery import Intervention, Supplier
+from topics.time import format_time, parse_time
+
+NOW = parse_time("2026-01-19T09:00:00Z")
+SUPPLIER_ID = str(uuid5(NAMESPACE_URL, "https://wedsync.example/sample-supplier"))
+
+
+def sample_supplier() -> Supplier:
+    """Make a photographer two weeks after sign-up, with five clients and one form."""
+    last_login = NOW - 9 * DAY
+    health = Health(
+        seq=12,
+        level="at_risk",
+        score=48,
+        features=frozenset({"clients_imported", "forms_created"}),
+        known_clients=5,
+        forms_created=1,
+        last_login=last_login,
+        signed_up_at=NOW - 14 * DAY,
+        plan="free",
+    )
+    return Supplier(
+        facts=SupplierFacts(SUPPLIER_ID, "photographer@example.com", "Europe/London", health=health),
+        first_name="Sarah",
+        business_name="Golden Hour Weddings",
+        vendor_type="photographer",
+        locale="en-GB",
+        calculated_at=NOW,
+        snapshot={
+            "features": sorted(health.features),
+            "clients": {"known": 5, "active": 2},
+            "forms": {"created": 1, "sent": 2, "completed": 1},
+            "journeys": {"active": 0, "sent": 0, "opened": 0},
+            "last_goals": {"form.completed": format_time(last_login + 2 * DAY + 3 * HOUR)},
+            "breakdown": {},
+        },
+    )
+
+
+def sample_intervention(template: str, policy: Policy, milestone: str | None = None) -> Intervention:
+    """Make the row for which the policy would send `template`; KeyError if no trigger names it."""
+    trigger = next((trigger for trigger in policy.triggers if trigger.template == template), None)
+    if trigger is None:
+        raise KeyError(template)
+    cause, _, name = trigger.on.partition(":")
+    row = Row(
+        id=str(uuid5(NAMESPACE_URL, f"https://wedsync.example/sample/{template}")),
+        trigger=trigger.name,
+        channel=trigger.channel,
+        kind=trigger.kind,
+        priority=trigger.priority,
+        signal_at=NOW,
+        due_at=NOW,
+    )
+    if cause == "milestone":
+        reached = milestone or name
+        row = replace(row, milestone=reached, cause_type=MILESTONE_EVENTS.get(reached))
+    return Intervention(row, template, attempts=0, signal_id=None, occurrence=1)
