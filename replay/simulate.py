@@ -37,7 +37,7 @@ def _life(number: int, days: int, seed: int, start_ms: int) -> SupplierLife:
     person = invent_person(rng, number)
     persona = draw_persona(rng)
     if rng.random() < JOINED_BEFORE:
-        joined = start_ms - int(rng.uniform(20, 400) * DAY)
+        joined = max(0, start_ms - int(rng.uniform(20, 400) * DAY))
     else:
         joined = start_ms + int(rng.random() ** 1.3 * JOINING_DAYS * days * DAY)
     course = draw_course(rng, persona, days)

@@ -33,6 +33,7 @@ SETUP_STEPS = (
     "form.created",
 )
 LEAVING_REASONS = ("too expensive", "not using it", "switched to another tool", "closing the business")
+PAID_PLANS = ("starter", "starter", "professional", "scale")
 MANY_CLIENTS = 20  # what makes her think that the free plan is too small
 A_SESSION = {  # chances of what few sessions hold
     "another form": 0.03,
@@ -80,12 +81,9 @@ class SupplierLife:
         self.joined_ms, self.start_ms, self.end_ms = joined_ms, start_ms, end_ms
         self.zone = ZoneInfo(person.place.timezone)
         self.waiting: list[tuple[int, int, Line]] = []
+        self.began = max(joined_ms, start_ms)
         self.made = 0
-        self.plan = (
-            "free"
-            if rng.random() < persona.free
-            else rng.choice(("starter", "starter", "professional", "scale"))
-        )
+        self.plan = "free" if rng.random() < persona.free else rng.choice(PAID_PLANS)
         self.setup = self._setup_steps()
         self.forms: list[str] = []
         self.clients: list[str] = []
@@ -95,7 +93,7 @@ class SupplierLife:
 
     def lines(self) -> Iterator[tuple[int, Line]]:
         """Everything from the sign-up (or the profile of one who joined before) to the end."""
-        began = max(self.joined_ms, self.start_ms)
+        began = self.began
         self._say_profile(began)
         if self.joined_ms >= self.start_ms:
             self._say(began, "supplier.signed_up", plan=self.plan)
@@ -104,26 +102,26 @@ class SupplierLife:
             self._settled_before()
         today = datetime.fromtimestamp(began / 1000, UTC).astimezone(self.zone).date()
         while self._local_ms(today, 0) < self.end_ms:
-            self._live(today, began)
+            self._live(today)
             today += timedelta(days=1)
             yield from self._told_before(min(self._local_ms(today, 0), self.end_ms))
 
     # -- days ------------------------------------------------------------------------------------------
 
-    def _live(self, today: date, began: int) -> None:
+    def _live(self, today: date) -> None:
         """Decide what this local day brings."""
         noon = self._local_ms(today, 12 * HOUR)
         days_since = (noon - self.joined_ms) / DAY
         interest = self.course.interest(days_since)
-        self._cancel_or_return(noon, days_since, began)
+        self._cancel_or_return(noon, days_since)
         if self.cancelled:
             return
         season = 1.3 if in_season(self.person.place, today.month) else 0.85
         for _ in range(happenings(self.rng, self.persona.logins_a_day * interest * self._weekday(today))):
             at = self._local_ms(today, int(self.rng.triangular(7, 23, 10 + self.rng.choice((0, 9))) * HOUR))
-            if at > began:
+            if at > self.began:
                 self._session(at + self.rng.randrange(MINUTE), interest)
-        self._couples(today, began, season * max(interest, 0.25))
+        self._couples(today, season * max(interest, 0.25))
 
     def _weekday(self, today: date) -> float:
         """Busy on Saturdays, or at rest; the office is done on Mondays and Tuesdays."""
@@ -133,13 +131,13 @@ class SupplierLife:
             return 0.6
         return 1.3 if today.weekday() in {MONDAY, TUESDAY} else 1.1
 
-    def _cancel_or_return(self, noon: int, days_since: float, began: int) -> None:
+    def _cancel_or_return(self, noon: int, days_since: float) -> None:
         course = self.course
         back = course.back_day is not None and days_since >= course.back_day
         if self.cancelled and back:
             self.cancelled = False
             self._say(noon, "supplier.reactivated")
-        if noon > began and not self.cancelled and not back and _reached(course.cancel_day, days_since):
+        if noon > self.began and not self.cancelled and not back and _reached(course.cancel_day, days_since):
             self.cancelled = True
             self._say(noon, "supplier.cancelled", reason=self.rng.choice(LEAVING_REASONS))
 
@@ -224,19 +222,19 @@ class SupplierLife:
 
     # -- couples ---------------------------------------------------------------------------------------
 
-    def _couples(self, today: date, began: int, eagerness: float) -> None:
+    def _couples(self, today: date, eagerness: float) -> None:
         """What the clients do that day without her: they look in, get journey emails, pay."""
         rng, known = self.rng, self.clients
         if not known:
             return
         for _ in range(happenings(rng, len(known) / self.persona.client_days * eagerness)):
-            self._say(self._some_time(today, began), "client.active", client_id=rng.choice(known))
+            self._say(self._some_time(today), "client.active", client_id=rng.choice(known))
         for _ in range(happenings(rng, len(known) * 0.03 * min(len(self.journeys), 2))):
-            self._journey_email(self._some_time(today, began))
+            self._journey_email(self._some_time(today))
         for _ in range(happenings(rng, self.persona.payments * eagerness)):
             amount = round(self.person.trade.deposit_minor * rng.lognormvariate(0, 0.4), -2)
             self._say(
-                self._some_time(today, began),
+                self._some_time(today),
                 "payment.received",
                 payment_id=self._id("pay"),
                 amount_minor=int(amount),
@@ -295,10 +293,10 @@ class SupplierLife:
         midnight = datetime.combine(day, time(), self.zone)
         return int(midnight.timestamp()) * 1000 + into_day_ms
 
-    def _some_time(self, today: date, began: int) -> int:
-        """A waking moment of that day, not before she joined."""
+    def _some_time(self, today: date) -> int:
+        """A waking moment of that day."""
         at = self._local_ms(today, int(self.rng.triangular(7, 23.5, 20) * HOUR))
-        return max(at, began + HOUR) + self.rng.randrange(MINUTE)
+        return at + self.rng.randrange(MINUTE)
 
     def _later(self, median_ms: int) -> int:
         """A delay around the median: most within a day, a few of many days."""
@@ -324,6 +322,9 @@ class SupplierLife:
         self._wait(at, self.person.profile(self.plan, self.joined_ms))
 
     def _wait(self, at: int, line: Line) -> None:
+        """Tell the line when its time comes; what would have been before she joined was not."""
+        if at < self.began:
+            return
         self.made += 1
         heapq.heappush(self.waiting, (at, self.made, line))
 

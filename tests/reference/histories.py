@@ -102,6 +102,14 @@ EVENTFUL = step_of(TYPES, moments())
 BUSY_TYPES = ("form.sent", "form.completed", "journey.email_sent", "journey.email_opened", "client.active")
 BUSY = step_of(BUSY_TYPES, st.tuples(st.just("newest"), st.sampled_from(SHORT), st.just(0)))
 """Many small changes within a level: causes pile up beyond 20."""
+DISPUTED_TYPES = (
+    *("plan.changed", "plan.changed", "supplier.signed_up", "supplier.cancelled", "supplier.reactivated"),
+    *("journey.activated", "journey.deactivated", "communication.opted_out", "communication.opted_in"),
+    *("client.imported", "client.active", "client.removed", "supplier.logged_in", "form.created"),
+)
+CLOSE = (0, 0, 0, -1, -1, 1, 1, MINUTE, DAY, -DAY)
+DISPUTED = step_of(DISPUTED_TYPES, st.tuples(st.just("older"), st.sampled_from(CLOSE), st.integers(1, 4)))
+"""Facts that replace one another, early, late and at the same millisecond."""
 
 SETTLED: tuple[tuple[str, int], ...] = (
     *(("supplier.signed_up", 1), ("supplier.logged_in", 0), ("client.imported", 3), ("form.created", 0)),
@@ -114,12 +122,18 @@ SETTLED: tuple[tuple[str, int], ...] = (
 
 def step_lists(longest: int) -> st.SearchStrategy[list[Any]]:
     """Short, middling and long lists alike (hypothesis alone prefers short ones)."""
-    eventful = st.sampled_from((0, longest // 4, longest // 2, longest - 10)).flatmap(
-        lambda shortest: st.lists(EVENTFUL, min_size=shortest, max_size=longest)
+    return st.one_of(
+        st.lists(EVENTFUL, max_size=longest),
+        st.lists(DISPUTED, max_size=longest // 2),
+        st.lists(EVENTFUL, min_size=longest // 4, max_size=longest),
+        st.lists(EVENTFUL, min_size=longest // 2, max_size=longest),
+        st.lists(EVENTFUL, min_size=longest - 10, max_size=longest),
+        st.builds(
+            list.__add__,
+            st.lists(BUSY, min_size=longest - 10, max_size=longest),
+            st.lists(EVENTFUL, max_size=5),
+        ),
     )
-    busy = st.lists(BUSY, min_size=longest - 10, max_size=longest)
-    ending = st.lists(EVENTFUL, max_size=5)
-    return st.one_of(eventful, eventful, eventful, st.builds(list.__add__, busy, ending))
 
 
 @st.composite
