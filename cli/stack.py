@@ -25,12 +25,21 @@ from cli.stack_process import (
     Command,
     free_port,
     is_free,
+    listens,
     spawn,
     stop_process,
     wait_until_ready,
 )
 from cli.stack_smtp import MailSink
-from runtime.embedded import RECORD_NAME, Addresses, StackRecord, read_record, register, unregister
+from runtime.embedded import (
+    RECORD_NAME,
+    Addresses,
+    ProcessRecord,
+    StackRecord,
+    read_record,
+    register,
+    unregister,
+)
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,6 +48,12 @@ if TYPE_CHECKING:
 __all__ = ["Addresses", "Stack"]
 
 PORT_ATTEMPTS = 3
+START_TIMEOUT_S = 90.0
+REUSE_TIMEOUT_S = 20.0
+
+
+class PortTakenError(CommandError):
+    """Another program was quicker to listen on a port that was free."""
 
 
 class Service(Protocol):
@@ -194,33 +209,45 @@ class Stack:
     def _start_service(self, service: Service) -> None:
         recorded = self._record.processes.get(service.name)
         if recorded and recorded.find():
-            self._await(service, recorded.port)
+            self._await(service, recorded, lambda: recorded.find() is not None, REUSE_TIMEOUT_S)
             return
         service.prepare()
         port = self._choose_port(service, recorded.port if recorded else None)
         for attempt in range(1, PORT_ATTEMPTS + 1):
-            record, child = spawn(service.command(port), port)
-            self._children.append(child)
-            with self._record_lock:
-                self._record.processes[service.name] = record
-                self._record.save(self.data_dir)
             try:
-                self._await(service, port)
-            except CommandError:
-                if attempt == PORT_ATTEMPTS or record.find() or is_free(port):
+                self._start_on(service, port)
+            except PortTakenError:
+                if attempt == PORT_ATTEMPTS:
                     raise
-                port = free_port()  # somebody took it between our look and its start
+                port = free_port()
             else:
                 return
 
-    def _await(self, service: Service, port: int) -> None:
-        record = self._record.processes[service.name]
+    def _start_on(self, service: Service, port: int) -> None:
+        """Start it on `port`; PortTakenError if somebody took that between our look and its start."""
+        record, child = spawn(service.command(port), port)
+        self._children.append(child)
+        with self._record_lock:
+            self._record.processes[service.name] = record
+            self._record.save(self.data_dir)
+        try:
+            # Alive by the child: in the record's eyes a program has no command line for its first moment.
+            self._await(service, record, lambda: child.poll() is None, START_TIMEOUT_S)
+        except CommandError as error:
+            if child.poll() is not None and not is_free(port):
+                raise PortTakenError(f"port {port} was taken while {service.title} started") from error
+            raise
+
+    def _await(
+        self, service: Service, record: ProcessRecord, is_alive: Callable[[], bool], timeout_s: float
+    ) -> None:
         wait_until_ready(
             service.title,
-            ready=lambda: record.find() is not None and service.is_ready(port),
-            is_alive=lambda: record.find() is not None,
+            is_ready=lambda: service.is_ready(record.port) and listens(record.pid, record.port),
+            is_alive=is_alive,
             log=service.log,
             cancel=self._cancel,
+            timeout_s=timeout_s,
         )
 
     def _choose_port(self, service: Service, recorded: int | None) -> int:

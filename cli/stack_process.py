@@ -23,7 +23,6 @@ from runtime.embedded import ProcessRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.05
 # Below the range that systems hand out for outgoing connections, so that a port found free stays free.
@@ -71,6 +70,15 @@ def answers(port: int) -> bool:
         return False
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether it is process `pid` that listens on `port`, and not somebody who got there first."""
+    try:
+        connections = psutil.Process(pid).net_connections(kind="tcp")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    return any(each.laddr.port == port and each.status == psutil.CONN_LISTEN for each in connections)
+
+
 def free_port() -> int:
     """A port nobody listens on."""
     for port in random.SystemRandom().sample(FREE_PORTS, k=200):
@@ -111,21 +119,27 @@ def group_of(user: str | None) -> int | None:
 
 
 def wait_until_ready(
-    name: str, ready: Callable[[], bool], is_alive: Callable[[], bool], log: Path, cancel: threading.Event
+    name: str,
+    *,
+    is_ready: Callable[[], bool],
+    is_alive: Callable[[], bool],
+    log: Path,
+    cancel: threading.Event,
+    timeout_s: float,
 ) -> None:
-    """Poll `ready` until it holds; a process that died or stays mute is a CommandError with its last words."""
-    deadline = time.monotonic() + START_TIMEOUT_S
+    """Poll `is_ready` until it holds; a process that died or stays mute is a CommandError with its last words."""
+    deadline = time.monotonic() + timeout_s
     while True:
         if cancel.is_set():
             raise Cancelled
-        if ready():
-            return
         if not is_alive():
             raise CommandError(f"{name} stopped while starting: {last_words(log)} (all of it: {log})")
+        if is_ready():
+            return
         if time.monotonic() > deadline:
             raise CommandError(
-                f"{name} did not answer within {START_TIMEOUT_S:.0f} s: {last_words(log)} (all of it: {log}); "
-                "`success down`, then `success up` starts it anew"
+                f"{name} runs but did not answer within {timeout_s:.0f} s: {last_words(log)} "
+                f"(all of it: {log}); `success down`, then `success up` starts it anew"
             )
         time.sleep(POLL_S)
 

@@ -22,7 +22,12 @@ def mail_sink(folder: Path) -> Iterator[tuple[str, Path]]:
     record, child = spawn(sink.command(port), port)
     try:
         wait_until_ready(
-            sink.title, lambda: sink.is_ready(port), lambda: child.poll() is None, sink.log, threading.Event()
+            sink.title,
+            is_ready=lambda: sink.is_ready(port),
+            is_alive=lambda: child.poll() is None,
+            log=sink.log,
+            cancel=threading.Event(),
+            timeout_s=20,
         )
         yield f"smtp://127.0.0.1:{port}", sink.mail_dir
     finally:
