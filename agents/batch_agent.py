@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from faust.types import TP, EventT, StreamT
 
@@ -21,6 +21,8 @@ from agents.fold import Record
 from agents.transport import Batch
 
 logger = logging.getLogger(__name__)
+
+BatchEvent = EventT[Batch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,10 @@ class Lane:
         self.last_record_ms = engine.now_ms()
         """When a record last came, by the engine's clock; at first when the lane opened."""
         self._engine = engine
-        self._queue: asyncio.Queue[EventT | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[BatchEvent | None] = asyncio.Queue()
         self._queued_records = 0
         self._held = False
-        self._unacked: list[EventT] = []
+        self._unacked: list[BatchEvent] = []
         self._unacked_records = 0
         self._oldest_unacked_at = 0.0
         self._task = asyncio.create_task(self._run(), name=f"lane {tp.topic}[{tp.partition}]")
@@ -91,7 +93,7 @@ class Lane:
         """Nothing is waiting to be handled or acked."""
         return not self._queued_records and not self._unacked
 
-    def put(self, event: EventT) -> None:
+    def put(self, event: BatchEvent) -> None:
         """Queue a batch."""
         self._queue.put_nowait(event)
         self._queued_records += len(cast("Batch", event.value))
@@ -123,7 +125,7 @@ class Lane:
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may be acked after it
             self._engine.fail_stop(f"{self.tp.topic} partition {self.tp.partition}", error)
 
-    async def _next(self) -> EventT | None:
+    async def _next(self) -> BatchEvent | None:
         """The next batch, or None when it is time to flush or to stop waiting."""
         if not self._unacked:
             return await self._queue.get()
@@ -135,7 +137,7 @@ class Lane:
         except TimeoutError:
             return None
 
-    def _add(self, event: EventT) -> None:
+    def _add(self, event: BatchEvent) -> None:
         batch = cast("Batch", event.value)
         self._queued_records -= len(batch)
         if self._held and self._queued_records < self.handler.policy.hold_records // 2:
@@ -207,7 +209,7 @@ class Engine:
     async def consume(self, stream: StreamT[Batch]) -> None:
         """Hand each batch to its partition's lane, forever; the body of every agent."""
         try:
-            async for event in cast("AsyncIterable[EventT]", stream.noack().events()):
+            async for event in cast("AsyncIterable[BatchEvent]", cast("Any", stream).noack().events()):
                 self._lane(event.message.tp).put(event)
         except Exception as error:  # noqa: BLE001 - Faust would restart the agent and ack what failed
             self.fail_stop("consuming stopped", error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents.state_record import META_KEY, Meta, StateHeader, pack
 from scoring.health import snapshot
@@ -208,7 +208,7 @@ class PartitionFold:
         if grace is not None:
             self._fire(self.stream_time - grace)
 
-    def _apply(self, supplier: Supplier, event: ActivityEvent) -> None:
+    def _apply(self, supplier: Supplier, event: Any) -> None:
         state = supplier.state
         signals = apply(state, supplier.id, event)
         self.counters.events += 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from agents.activity import POLICY as SCORING_POLICY
 from agents.activity import ScoringHandler, WallClock, fire_due
@@ -16,13 +19,19 @@ from agents.batch_agent import FlushPolicy, Lane
 from agents.failure import FailStop, WorkerFailedError
 from agents.fold import Record, log_append_time
 from agents.intervention_agent import Writer
+from agents.interventions import InterventionWriter
 from agents.kafka import client_options
 from agents.provisioning import wanted_topics
 from runtime.clock import Clock
 from runtime.settings import Settings
+from scoring.policy import Policy
+from store.database import Role, open_pool
 from topics.catalog import full_name
 
 T = TypeVar("T")
+
+POOL_SIZE = 8
+"""Connections to Postgres of one worker."""
 
 
 class TopicsNotReadyError(Exception):
@@ -30,11 +39,12 @@ class TopicsNotReadyError(Exception):
 
 
 class InProcessWorker:
-    """Scoring agent and, with `new_writer`, intervention agent, started and stopped with `start` and `stop`.
+    """Scoring agent and, with `policy`, intervention agent, started and stopped with `start` and `stop`.
 
-    With `grace_ms` None nothing fires by itself, neither in the stream nor by the wall clock: call `fire_due`.
-    Topics are named as in the catalogue, without prefix. Every waiting call raises `WorkerFailedError` once
-    the worker has stopped itself; `fail_stop` is told as well, if given.
+    `new_writer` stands in for the writer to Postgres. With `grace_ms` None nothing fires by itself, neither in
+    the stream nor by the wall clock: call `fire_due`. Topics are named as in the catalogue, without prefix.
+    Every waiting call raises `WorkerFailedError` once the worker has stopped itself; `fail_stop` is told as
+    well, if given.
     """
 
     def __init__(
@@ -44,11 +54,16 @@ class InProcessWorker:
         *,
         grace_ms: int | None = None,
         append_time: Callable[[Record], int] = log_append_time,
+        policy: Policy | None = None,
         new_writer: Callable[[], Writer] | None = None,
         instance_id: str | None = None,
         scoring_policy: FlushPolicy = SCORING_POLICY,
         fail_stop: FailStop | None = None,
     ) -> None:
+        if policy is not None:
+            new_writer = partial(self._new_writer, policy)
+        self._pool: AsyncConnectionPool[AsyncConnection] | None = None
+        self._writes = policy is not None
         self._settings = settings
         self._clock = clock
         self._grace_ms = grace_ms
@@ -76,6 +91,8 @@ class InProcessWorker:
         await check_topics(self._settings)
         self.app.lease.renew()
         self._spawn(self.app.lease.keep())
+        if self._writes:
+            self._pool = await open_pool(self._settings.database_url, Role.WRITER, max_size=POOL_SIZE)
         await self.app.batch_producer.start()
         await self._unless_failed(self.app.start())
         self._spawn(self._watch_app())
@@ -90,6 +107,8 @@ class InProcessWorker:
         await self.app.stop()
         await self.app.engine.close_lanes()
         await self.app.batch_producer.stop()
+        if self._pool is not None:
+            await self._pool.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -137,6 +156,12 @@ class InProcessWorker:
         }
 
     # --- inside
+
+    def _new_writer(self, policy: Policy) -> Writer:
+        if self._pool is None:
+            raise RuntimeError("the worker is not started")
+        key = self._settings.secret("secret_key").encode()
+        return InterventionWriter(self._pool, self._clock, policy, key)
 
     def _scoring_lanes(self) -> list[Lane]:
         lanes = self.app.engine.lanes.values()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SCHEME = "partitions"
 
 
-class RawSchema(Schema):
+class RawSchema(Schema[bytes, bytes]):
     """Keys and values stay as they are: bytes, or a `Batch` of records."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
@@ -52,7 +52,7 @@ class PartitionStore(Store[bytes, bytes]):
         return self._partitions.setdefault(number, {})
 
     def apply_changelog_batch(
-        self, batch: Iterable[EventT], to_key: Callable[[Any], bytes], to_value: Callable[[Any], bytes]
+        self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], bytes], to_value: Callable[[Any], bytes]
     ) -> None:
         """Merge what recovery has read. Faust would only log an error and go on, so one stops the worker."""
         try:
@@ -61,7 +61,7 @@ class PartitionStore(Store[bytes, bytes]):
         except Exception as error:  # noqa: BLE001 - whatever it is, going on would lose state
             self.app.engine.fail_stop("the state cannot be recovered", error)
 
-    def _merge(self, number: int, records: Iterable[Any]) -> None:
+    def _merge(self, number: int, records: Any) -> None:
         values = self.partition(number)
         for record in records:
             if record.value is None:
@@ -138,4 +138,4 @@ class PartitionStore(Store[bytes, bytes]):
 
 def register() -> None:
     """Make `SCHEME` known to Faust."""
-    STORES.aliases[SCHEME] = f"{__name__}:{PartitionStore.__name__}"  # type: ignore[attr-defined]
+    STORES.aliases[SCHEME] = f"{__name__}:{PartitionStore.__name__}"

@@ -41,9 +41,9 @@ class StateHeader(NamedTuple):
         return cls(epoch, offset, stream_time, due)
 
     @staticmethod
-    def body(raw: bytes) -> memoryview:
+    def body(raw: bytes) -> bytes:
         """What follows the header."""
-        return memoryview(raw)[_HEADER.size :]
+        return raw[_HEADER.size :]
 
 
 class Meta(msgspec.Struct, array_like=True):

@@ -16,13 +16,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka.errors import IllegalStateError
-from faust.transport.consumer import ConsumerThread, ensure_TP
+from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.tuples import Message
 
 from agents.fold import Record
+from agents.static_member import leave_as_static_member
 
 if TYPE_CHECKING:
     from agents.app import SuccessApp
@@ -55,6 +56,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         return consumer
 
+    async def on_thread_stop(self) -> None:
+        """Leave the group for good when stopping gracefully, so that others take over at once."""
+        consumer = self._consumer
+        if consumer is not None and self.app.conf.consumer_group_instance_id:
+            await leave_as_static_member(consumer._coordinator)  # noqa: SLF001
+        await super().on_thread_stop()
+
     def next_unread(self, tp: TP) -> int | None:
         """The end of what can be read of a partition, as of the last fetch."""
         consumer = self._ensure_consumer()
@@ -80,10 +88,10 @@ class BatchConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.app.engine.consumer = self
 
-    def _new_consumer_thread(self) -> ConsumerThread:
+    def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    async def create_topic(self, topic: str, *_: Any, **__: Any) -> None:  # type: ignore[override]
+    async def create_topic(self, topic: str, *_: Any, **__: Any) -> None:
         """Topics are made by `success migrate`, never by a worker."""
         self.log.debug("not creating topic %s", topic)
 
@@ -224,7 +232,7 @@ class BatchConsumer(driver.Consumer):
             last.offset,
             last.timestamp / 1000.0,
             last.timestamp_type,
-            (),
+            None,
             None,
             cast("bytes", batch),
             None,
@@ -257,4 +265,4 @@ class BatchTransport(driver.Transport):
 
 def register() -> None:
     """Make `SCHEME` known to Faust."""
-    TRANSPORTS.aliases[SCHEME] = f"{__name__}:{BatchTransport.__name__}"  # type: ignore[attr-defined]
+    TRANSPORTS.aliases[SCHEME] = f"{__name__}:{BatchTransport.__name__}"
