@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _MEMBER = (("member_id", String("utf-8")), ("group_instance_id", String("utf-8")))
 
 
-class LeaveGroupResponseV3(Response):  # type: ignore[misc] - aiokafka has no types here
+class LeaveGroupResponseV3(Response):  # type: ignore[misc]
     """Answer to `LeaveGroupRequestV3`."""
 
     API_KEY = LEAVE_GROUP
@@ -29,7 +29,7 @@ class LeaveGroupResponseV3(Response):  # type: ignore[misc] - aiokafka has no ty
     )
 
 
-class LeaveGroupRequestV3(RequestStruct):  # type: ignore[misc] - as above
+class LeaveGroupRequestV3(RequestStruct):  # type: ignore[misc]
     """Says which members leave, by instance id."""
 
     API_KEY = LEAVE_GROUP
@@ -38,7 +38,7 @@ class LeaveGroupRequestV3(RequestStruct):  # type: ignore[misc] - as above
     SCHEMA = Schema(("group", String("utf-8")), ("members", Array(*_MEMBER)))
 
 
-class LeaveAsStaticMember(Request[LeaveGroupRequestV3]):  # type: ignore[misc] - as above
+class LeaveAsStaticMember(Request[LeaveGroupRequestV3]):  # type: ignore[misc]
     """One static member leaves."""
 
     API_KEY = LEAVE_GROUP
