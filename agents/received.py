@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from agents import fold
 from topics.catalog import CONDITIONS, HEALTH, MILESTONES, RISK_CHANGES
-from topics.judging import unreadable
-from topics.outcome import Refusal, refusal_of
+from topics.judging import refusal_of, unreadable
+from topics.outcome import Refusal
 from topics.signals import ConditionMet, HealthUpdated, MilestoneAchieved, RiskChanged
 from topics.time import parse_time
 
