@@ -64,6 +64,7 @@ class RiskChange(Model):
     breakdown: Breakdown
     causes: list[Cause] = Field(description="What changed the points since the previous risk change.")
     churn_probability: Probability
+    signed_up_at: Timestamp | None = Field(description="Sign-up, as far as known: onboarding counts from it.")
     seq: Seq
 
 
