@@ -142,6 +142,7 @@ class Delivery:
         published = 0
         while True:
             async with self._pool.connection() as conn:
+                await store.publish_alone(conn)
                 waiting = await outbox.fetch_unpublished(conn, OUTBOX_BATCH)
                 if waiting:
                     await send([outbox.Event(event.topic, event.key, event.value) for event in waiting])

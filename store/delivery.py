@@ -185,6 +185,11 @@ async def hold_owner_lock(conn: AsyncConnection, owner: int) -> bool:
     return bool(row and row[0])
 
 
+async def publish_alone(conn: AsyncConnection) -> None:
+    """Wait until no other process publishes, and keep the others waiting until the transaction ends."""
+    await conn.execute(SQL["publish_alone"], {"namespace": OWNER_NAMESPACE})
+
+
 async def next_due_ms(conn: AsyncConnection) -> int | None:
     """When the next scheduled row wants to be looked at."""
     row = await (await conn.execute(SQL["next_due"])).fetchone()

@@ -112,6 +112,10 @@ RETURNING id::text, trigger_condition, intervention_type, template_used, kind, p
 -- Held as long as the connection lives: how others see that this process does.
 SELECT pg_try_advisory_lock(%(namespace)s::int, %(owner)s::int)
 
+-- name: publish_alone
+-- One publisher at a time: two would mix up the order of a supplier's events. 0 is nobody's owner number.
+SELECT pg_advisory_xact_lock(%(namespace)s::int, 0)
+
 -- name: next_due
 -- When the next scheduled row wants to be looked at; what it waited for may have come already.
 SELECT min(CASE

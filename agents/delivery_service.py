@@ -1,0 +1,184 @@
+"""What `success deliver` runs: deliver when something is due, publish what was decided, until stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from psycopg import AsyncConnection, InterfaceError, OperationalError
+from psycopg_pool import PoolTimeout
+
+from agents.delivery import Delivery, DeliveryCount
+from agents.kafka import client_options
+from store.database import Role, open_pool
+from topics.catalog import full_name
+from topics.encoding import STRUCTURED_HEADERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from runtime.clock import Clock
+    from runtime.settings import Settings
+    from scoring.policy import Policy
+    from store.outbox import Event
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 30.0
+"""Between two looks, should a notification have been lost."""
+SETTLE_S = 0.5
+"""After a notification: what else belongs to the same moment comes on other topics and is decided together."""
+STOP_CHECK_S = 0.5
+LONGEST_PAUSE_S = 30.0
+_DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+
+
+async def run_delivery(
+    settings: Settings,
+    clock: Clock,
+    policy: Policy,
+    stop: asyncio.Event,
+    told: Callable[[DeliveryCount], None],
+    *,
+    once: bool = False,
+) -> None:
+    """Deliver and publish until `stop` is set, or `once`; `told` hears of every round in which something happened.
+
+    A database or broker that goes away later is waited for; one that is away at the start is an error.
+    """
+    pool = await open_pool(settings.database_url, Role.WRITER)
+    producer = AIOKafkaProducer(**client_options(settings), enable_idempotence=True, acks="all")
+    delivery = Delivery(settings, pool, clock, policy)
+    try:
+        await producer.start()
+        service = _Service(settings, clock, delivery, producer, stop, told)
+        if once:
+            told(await delivery.deliver_due())
+            await delivery.publish_outbox(service.send)
+        else:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(service.keep_delivering())
+                tasks.create_task(service.keep_publishing())
+                tasks.create_task(service.stop_when_told())
+    finally:
+        await delivery.aclose()
+        await producer.stop()
+        await pool.close()
+
+
+class _Service:
+    """The loops that run side by side, and what they share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        delivery: Delivery,
+        producer: AIOKafkaProducer,
+        stop: asyncio.Event,
+        told: Callable[[DeliveryCount], None],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._delivery = delivery
+        self._producer = producer
+        self._stop = stop
+        self._told = told
+        self._publish = asyncio.Event()
+
+    async def send(self, events: Sequence[Event]) -> None:
+        """Publish events in order; returns when all are acked."""
+        acks = [
+            await self._producer.send(
+                full_name(self._settings.topic_prefix, event.topic),
+                event.value,
+                event.key.encode(),
+                headers=list(STRUCTURED_HEADERS),
+            )
+            for event in events
+        ]
+        await asyncio.gather(*acks)
+
+    async def stop_when_told(self) -> None:
+        """Let what is being sent finish, and claim nothing more."""
+        await self._stop.wait()
+        self._delivery.stop()
+        self._publish.set()
+
+    async def keep_delivering(self) -> None:
+        """Deliver whenever something is due or new."""
+        pause = 1.0
+        while not self._stop.is_set():
+            try:
+                await self._deliver_while_connected()
+            except _DATABASE_AWAY as error:
+                logger.warning("Postgres is away (%s); trying again in %.0f s", _line(error), pause)
+                await self._sleep(pause)
+                pause = min(LONGEST_PAUSE_S, pause * 2)
+
+    async def _deliver_while_connected(self) -> None:
+        listener = await AsyncConnection.connect(self._settings.database_url, autocommit=True)
+        async with listener:
+            await listener.execute("LISTEN success_delivery")
+            while not self._stop.is_set():
+                count = await self._delivery.deliver_due()
+                if count.total():
+                    self._told(count)
+                self._publish.set()
+                if await self._wait_for_news(listener, await self._next_look_s()):
+                    await self._sleep(SETTLE_S)
+                    async for _ in listener.notifies(timeout=0):
+                        pass  # all of it is looked at now
+
+    async def _next_look_s(self) -> float:
+        due = await self._delivery.next_due_ms()
+        if due is None:
+            return LONGEST_WAIT_S
+        # A row that is due all the same is held by another process, which looks after it.
+        return min(LONGEST_WAIT_S, max(1.0, (due - self._clock.now_ms()) / 1000))
+
+    async def _wait_for_news(self, listener: AsyncConnection, seconds: float) -> bool:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not self._stop.is_set():
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return False
+            async for _ in listener.notifies(timeout=min(STOP_CHECK_S, left), stop_after=1):
+                return True
+        return False
+
+    async def keep_publishing(self) -> None:
+        """Publish the outbox whenever something was decided, and what is left at the end."""
+        pause = 1.0
+        while True:
+            stopping = self._stop.is_set()
+            self._publish.clear()
+            try:
+                await self._delivery.publish_outbox(self.send)
+                pause = 1.0
+            except (KafkaError, *_DATABASE_AWAY) as error:
+                logger.warning("the outbox can't be published now (%s); nothing is lost", _line(error))
+                if stopping:
+                    return
+                await self._sleep(pause)
+                pause = min(LONGEST_PAUSE_S, pause * 2)
+                continue
+            if stopping:
+                return
+            try:
+                await asyncio.wait_for(self._publish.wait(), LONGEST_WAIT_S)
+            except TimeoutError:
+                continue
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
