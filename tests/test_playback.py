@@ -11,15 +11,13 @@ from cli.recording import read_recording
 from runtime.clock import ManualClock
 from scoring.time import HOUR, MINUTE
 from topics.catalog import ACTIVITY, PROFILES
-from topics.time import parse_time
+from topics.time import format_time, parse_time
 
 SUPPLIER = "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10"
 NINE = parse_time("2026-01-05T09:00:00Z")
 
 
 def login(at: int, event_id: str = "e") -> bytes:
-    from topics.time import format_time
-
     return json.dumps(
         {
             "specversion": "1.0",
