@@ -47,7 +47,7 @@ async def configs(settings, names: list[str]) -> dict[str, dict[str, str]]:
 async def configs_when(settings, names: list[str], ready: Callable[[dict[str, dict[str, str]]], bool]) -> Any:
     """The topics' settings once `ready`: brokers learn of changes a moment after the controller."""
     async with asyncio.timeout(30):
-        while not ready(found := await configs(settings, names)):
+        while not ready(found := await configs(settings, names)):  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.05)
     return found
 
