@@ -1,0 +1,205 @@
+"""Reading and writing topics in tests, and what a straight sequential fold makes of the same log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import msgspec
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from agents.fold import GRACE_MS, PartitionFold
+from agents.provisioning import STATE
+from agents.state_record import META_KEY, StateHeader, newest
+from runtime.settings import Settings
+from scoring.state import decode
+from topics.catalog import (
+    ACTIVITY,
+    CONDITIONS,
+    DEAD_LETTERS,
+    HEALTH,
+    MILESTONES,
+    RISK_CHANGES,
+    full_name,
+)
+from topics.partitioner import partition_of
+
+SIGNALS = (RISK_CHANGES, MILESTONES, CONDITIONS)
+GROUP = "success-worker"
+
+Event = tuple[bytes, bytes]
+
+
+async def publish(settings: Settings, events: Iterable[Event], per_second: float | None = None) -> int:
+    """Publish (key, value) to supplier.activity in order, at a rate if one is given; how many."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka, enable_idempotence=True, linger_ms=5, max_request_size=2_000_000
+    )
+    await producer.start()
+    topic = full_name(settings.topic_prefix, ACTIVITY)
+    loop, count = asyncio.get_running_loop(), 0
+    began = loop.time()
+    try:
+        for key, value in events:
+            await producer.send(topic, value, key=key, partition=partition_of(key, settings.partitions))
+            count += 1
+            if per_second is not None and count % 50 == 0:
+                await asyncio.sleep(max(0.0, began + count / per_second - loop.time()))
+    finally:
+        await producer.stop()
+    return count
+
+
+async def read(settings: Settings, name: str) -> list[list[ConsumerRecord[bytes, bytes]]]:
+    """Everything in a topic, a list a partition."""
+    topic = full_name(settings.topic_prefix, name)
+    consumer: AIOKafkaConsumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, max_poll_records=20_000)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        records: list[list[ConsumerRecord[bytes, bytes]]] = [[] for _ in partitions]
+        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+            for tp, batch in (await consumer.getmany(timeout_ms=1000)).items():
+                records[tp.partition] += batch
+        return records
+    finally:
+        await consumer.stop()
+
+
+async def lag(settings: Settings, names: Iterable[str]) -> int:
+    """How many records of these topics the workers have not committed yet."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    consumer: AIOKafkaConsumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka)
+    await admin.start()
+    await consumer.start()
+    try:
+        group = f"{settings.topic_prefix}{GROUP}"
+        committed = await admin.list_consumer_group_offsets(group)
+        partitions = [
+            TopicPartition(full_name(settings.topic_prefix, name), number)
+            for name in names
+            for number in range(settings.partitions)
+        ]
+        ends = await consumer.end_offsets(partitions)
+        return sum(end - max(0, committed[tp].offset if tp in committed else 0) for tp, end in ends.items())
+    finally:
+        await consumer.stop()
+        await admin.close()
+
+
+@dataclass
+class Outcome:
+    """What came of a log: to be the same however often workers were killed on the way."""
+
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Each supplier's final state, without what it owes the next snapshot."""
+    snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Each supplier's newest snapshot, without `changes` and `journeys`."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Changes in the snapshots by id."""
+    signals: dict[str, Any] = field(default_factory=dict)
+    """Signals by id."""
+    dead_letters: set[tuple[int, int, str]] = field(default_factory=set)
+    """(partition, offset, reason code)"""
+
+    def add_state(self, supplier: str, encoded: bytes) -> None:
+        """Take a supplier's final state."""
+        state = decode(encoded)
+        plain = {name: msgspec.to_builtins(getattr(state, name)) for name in state.__struct_fields__}
+        for owed in ("changes", "due", "dirty", "expiries"):
+            del plain[owed]
+        self.states[supplier] = plain
+
+    def add_snapshot(self, supplier: str, value: bytes) -> None:
+        """Take a snapshot if it is newer than what there is."""
+        data = orjson.loads(value)["data"]
+        del data["journeys"]  # days that roll out of the window without moving the sum owe no snapshot
+        for change in data.pop("changes"):
+            known = self.changes.setdefault(change["id"], change)
+            assert known == change, f"change {change['id']} came with two contents"
+        old = self.snapshots.get(supplier)
+        if old is None or data["seq"] >= old["seq"]:
+            self.snapshots[supplier] = data
+
+    def add_signal(self, value: bytes) -> None:
+        """Take a signal; one id always has one content."""
+        signal = orjson.loads(value)
+        known = self.signals.setdefault(signal["id"], signal)
+        assert known == signal, f"signal {signal['id']} came with two contents: {known} and {signal}"
+
+    def add_dead_letter(self, headers: Iterable[tuple[str, bytes]]) -> None:
+        """Take a dead letter."""
+        named = dict(headers)
+        code = named["error"].decode().partition(":")[0]
+        self.dead_letters.add((int(named["partition"]), int(named["offset"]), code))
+
+
+async def sequential(settings: Settings) -> Outcome:
+    """Fold the activity topic from start to end, partition by partition, in one go."""
+    outcome = Outcome()
+    for number, records in enumerate(await read(settings, ACTIVITY)):
+        fold = PartitionFold(number, settings.partitions, grace_ms=GRACE_MS)
+        fold.process(records)
+        flush = fold.take_flush()
+        for key, value in flush.health:
+            outcome.add_snapshot(key.decode(), value)
+        for _, _, value in flush.signals:
+            outcome.add_signal(value)
+        for _, _, headers in flush.dead_letters:
+            outcome.add_dead_letter(headers)
+        for key, value in flush.changelog:
+            if key != META_KEY:
+                outcome.add_state(key.decode(), StateHeader.body(value))
+    return outcome
+
+
+async def published(settings: Settings) -> Outcome:
+    """What the workers have published and kept."""
+    outcome = Outcome()
+    for record in chain(*await read(settings, HEALTH)):
+        outcome.add_snapshot(record.key.decode(), record.value)
+    for name in SIGNALS:
+        for record in chain(*await read(settings, name)):
+            outcome.add_signal(record.value)
+    for record in chain(*await read(settings, DEAD_LETTERS)):
+        outcome.add_dead_letter(record.headers)
+    for partition in await read(settings, STATE):
+        for key, value in merged(partition).items():
+            if key != META_KEY:
+                outcome.add_state(key.decode(), StateHeader.body(value))
+    return outcome
+
+
+def merged(changelog: Iterable[ConsumerRecord[bytes, bytes]]) -> dict[bytes, bytes]:
+    """What recovery makes of a partition of the state topic."""
+    values: dict[bytes, bytes] = {}
+    for record in changelog:
+        values[record.key] = newest(values.get(record.key), record.value)
+    return values
+
+
+def differences(expected: Outcome, actual: Outcome) -> list[str]:
+    """How the two differ, in words; empty when they are the same."""
+    found = []
+    for name in ("states", "snapshots", "changes", "signals"):
+        wanted, got = getattr(expected, name), getattr(actual, name)
+        missing, extra = wanted.keys() - got.keys(), got.keys() - wanted.keys()
+        wrong = [key for key in wanted.keys() & got.keys() if wanted[key] != got[key]]
+        if missing or extra or wrong:
+            found.append(
+                f"{name}: {len(missing)} missing, {len(extra)} extra, {len(wrong)} wrong of {len(wanted)}"
+            )
+            found += [f"  missing {wanted[key]}" for key in sorted(missing)[:2]]
+            found += [f"  extra {got[key]}" for key in sorted(extra)[:2]]
+            found += [f"  wanted {wanted[key]}\n  got    {got[key]}" for key in wrong[:2]]
+    if expected.dead_letters != actual.dead_letters:
+        found.append(f"dead letters: {sorted(expected.dead_letters ^ actual.dead_letters)[:6]}")
+    return found

@@ -1,0 +1,92 @@
+"""Worker processes for tests: the real `success worker`, killed and stopped on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from runtime.settings import Settings
+
+READY_S = 60.0
+STOP_S = 40.0
+
+
+class WorkerProcess:
+    """A supervised `success worker` with its log."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            self.supervisor = psutil.Popen(
+                [sys.executable, "-c", "from cli.main import main; main()", "worker"],
+                env={**os.environ, **settings.as_env()},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave no process behind."""
+        for process in [*self._children(), self.supervisor]:
+            if process.is_running():
+                process.kill()
+        self.supervisor.wait()
+
+    def _children(self) -> list[psutil.Process]:
+        try:
+            return list(self.supervisor.children())
+        except psutil.NoSuchProcess:
+            return []
+
+    async def child(self) -> psutil.Process:
+        """The process that does the work."""
+        deadline = time.monotonic() + READY_S
+        while not (children := self._children()):
+            assert time.monotonic() < deadline, self.log()
+            assert self.supervisor.poll() is None, self.log()
+            await asyncio.sleep(0.02)
+        return children[0]
+
+    async def kill_child(self) -> None:
+        """Kill -9; the supervisor starts another."""
+        child = await self.child()
+        child.send_signal(signal.SIGKILL)
+        deadline = time.monotonic() + READY_S
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+    def kill_for_good(self) -> None:
+        """Kill -9 of supervisor and child."""
+        children = self._children()
+        self.supervisor.kill()
+        for child in children:
+            child.kill()
+        self.supervisor.wait()
+
+    async def ready(self, times: int = 1) -> None:
+        """Return when it has become ready so many times."""
+        deadline = time.monotonic() + READY_S
+        while self.log().count("success.worker: ready") < times:
+            assert time.monotonic() < deadline, self.log()
+            assert self.supervisor.poll() is None, self.log()
+            await asyncio.sleep(0.05)
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.supervisor.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self.supervisor.wait, STOP_S)
+
+    def log(self) -> str:
+        """What it has logged so far."""
+        return self._log.read_text(errors="replace")
