@@ -18,7 +18,6 @@ from psycopg_pool import AsyncConnectionPool
 from agents.delivery import Delivery
 from agents.failure import WorkerFailedError
 from agents.inprocess import InProcessWorker
-from agents.interventions import InterventionWriter
 from agents.provisioning import create_topics
 from cli.errors import CommandError, UsageError
 from cli.live_worker import LiveWorker
@@ -130,12 +129,11 @@ async def _run(settings: Settings, recording: Recording, until: int | None) -> S
         policy = Policy.load(settings.policy)
         delivery = Delivery(settings, pool, delivery_clock, policy)
         stack.push_async_callback(delivery.aclose)
-        writer_key = settings.secret("secret_key").encode()
         worker = InProcessWorker(
             settings,
             ingest_clock,
             append_time=lambda _record: ingest_clock.now_ms(),
-            new_writer=lambda: InterventionWriter(pool, ingest_clock, policy, writer_key),
+            policy=policy,
         )
         live = await stack.enter_async_context(LiveWorker(settings, worker))
         progress = stack.enter_context(StepProgress(len(recording.entries)))

@@ -17,13 +17,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from psycopg.rows import dict_row
 
 from agents.inprocess import InProcessWorker
-from agents.interventions import InterventionWriter
 from cli.live_worker import LiveWorker
 from replay.simulate import population
 from runtime.clock import ManualClock
 from scoring.policy import Policy
 from scoring.time import DAY
-from store.database import Role, open_pool
 from tests.reference.compare import difference
 from tests.reference.naive import NaiveSupplier
 from topics.catalog import CONDITIONS, MILESTONES, RISK_CHANGES, full_name
@@ -62,18 +60,16 @@ def expected(lines):
 async def play(settings, lines) -> None:
     """Publish everything, then let silence pass up to END."""
     clock = ManualClock(END)
-    pool = await open_pool(settings.database_url, Role.WRITER)
     worker = InProcessWorker(
         settings,
         clock,
         append_time=lambda _record: END,
-        new_writer=lambda: InterventionWriter(pool, clock, Policy.load(None), b"test key"),
+        policy=Policy.load(None),
     )
     async with LiveWorker(settings, worker) as live:
         for start in range(0, len(lines), BATCH):
             await live.publish(list(lines[start : start + BATCH]))
         await live.fire_due(END)
-    await pool.close()
 
 
 async def read_signals(settings) -> list[dict[str, Any]]:
