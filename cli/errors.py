@@ -35,7 +35,8 @@ def explain(error: Exception) -> tuple[str, int]:
     """The line to print for `error`, and the exit code."""
     text = one_line(error.format_message() if isinstance(error, click.ClickException) else str(error))
     if isinstance(error, click.UsageError):
-        see = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
+        is_ours = isinstance(error, UsageError)  # which says itself what to do
+        see = f"; see `{error.ctx.command_path} --help`" if error.ctx and not is_ours else ""
         return f"error: {text.rstrip('.')}{see}", UsageError.exit_code
     if isinstance(error, SettingsError):
         return f"error: {text}", UsageError.exit_code

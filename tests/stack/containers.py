@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import warnings
 from typing import TYPE_CHECKING
 
 import docker
+import psycopg
 from docker.errors import DockerException
 from testcontainers.core.container import DockerContainer
-from testcontainers.core.waiting_utils import wait_for_logs
-from testcontainers.postgres import PostgresContainer
 
 from cli.stack_jars import KAFKA_VERSION
-from cli.stack_kafka import MESSAGE_MAX_BYTES
+from cli.stack_kafka import MESSAGE_MAX_BYTES, has_broker
 from cli.stack_process import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import ExitStack
 
 KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"
@@ -78,7 +80,26 @@ def _start(cleanup: ExitStack) -> tuple[str, str]:
     for name, value in (KAFKA_OPTIONS | listeners).items():
         kafka.with_env("KAFKA_" + name.upper().replace(".", "_"), str(value))
     cleanup.enter_context(kafka)
-    postgres = PostgresContainer(POSTGRES_IMAGE, username="postgres", dbname="success", driver=None)
+    postgres = DockerContainer(POSTGRES_IMAGE).with_exposed_ports(5432)
+    postgres.with_env("POSTGRES_HOST_AUTH_METHOD", "trust").with_env("POSTGRES_DB", "success")
     cleanup.enter_context(postgres)
-    wait_for_logs(kafka, "Kafka Server started", timeout=120)
-    return f"{host}:{port}", postgres.get_connection_url()
+    url = f"postgresql://postgres@{host}:{postgres.get_exposed_port(5432)}/success"
+    _poll(lambda: asyncio.run(has_broker(f"{host}:{port}")), "Kafka's container")
+    _poll(lambda: _answers(url), "PostgreSQL's container")
+    return f"{host}:{port}", url
+
+
+def _answers(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=3):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+def _poll(holds: Callable[[], bool], name: str) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        if time.monotonic() > deadline:
+            raise DockerException(f"{name} did not answer within 120 s")
+        time.sleep(0.2)

@@ -1,0 +1,191 @@
+"""`success` itself: what it imports, how it says that something is wrong, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from cli import main as cli_main
+from cli.errors import CommandError, UsageError, explain
+from runtime.errors import SettingsError
+from store.database import DatabaseError
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
+
+NOWHERE = {
+    "SUCCESS_KAFKA": "127.0.0.1:1",
+    "SUCCESS_DATABASE_URL": "postgresql://u:hush@127.0.0.1:1/x",
+    "SUCCESS_SMTP_URL": "smtp://127.0.0.1:1",
+}
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Give the group a command `fail` that raises `error`."""
+
+    @click.command()
+    def fail() -> None:
+        raise error
+
+    module = types.ModuleType("cli.fail")
+    module.fail = fail  # type: ignore[attr-defined]
+    module.__spec__ = cli_main.__spec__
+    monkeypatch.setitem(sys.modules, "cli.fail", module)
+    monkeypatch.setitem(cli_main.COMMANDS, "fail", ("cli.fail", "fails"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (CommandError("the broker\nis away"), 1, "error: the broker is away"),
+        (UsageError("no such folder"), 2, "error: no such folder"),
+        (SettingsError("SUCCESS_X: wrong"), 2, "error: SUCCESS_X: wrong"),
+        (DatabaseError("make the roles first"), 1, "error: make the roles first"),
+        (KeyError("x"), 1, "error: unexpected KeyError: 'x'; the same command with --debug shows where"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    code: int,
+    line: str,
+) -> None:
+    raising(monkeypatch, error)
+
+    assert cli_main.run(["fail"]) == code
+
+    assert capsys.readouterr().err == line + "\n"
+
+
+def test_debug_anywhere_on_the_line_gives_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, KeyError("x"))
+
+    with pytest.raises(KeyError):
+        cli_main.run(["fail", "--debug"])
+    with pytest.raises(KeyError):
+        cli_main.run(["--debug", "fail"])
+
+
+def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    raising(monkeypatch, KeyboardInterrupt())
+
+    assert cli_main.run(["fail"]) == 130
+
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["nope"], ["up", "--nope"], ["up", "extra"]])
+def test_wrong_usage_is_one_line_and_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli_main.run(arguments) == 2
+
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "--help" in error
+
+
+def test_help_lists_every_command_without_importing_any(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli_main.run(["--help"]) == 0
+
+    listed = capsys.readouterr().out
+    for name, (_, text) in cli_main.COMMANDS.items():
+        assert f"  {name} " in listed
+        assert text in " ".join(listed.split())
+
+
+@pytest.mark.parametrize("name", sorted(cli_main.COMMANDS))
+def test_every_command_of_the_table_has_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli_main.run([name, "--help"]) == 0
+
+    assert f"success {name}" in capsys.readouterr().out
+
+
+def test_up_imports_neither_faust_nor_psycopg() -> None:
+    code = (
+        "import sys, cli.main, cli.up, cli.down; print({'faust', 'psycopg', 'aiokafka'} & set(sys.modules))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "set()\n"
+
+
+def test_a_wrong_setting_stops_a_command_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SUCCESS_PARTITIONS", "none")
+
+    assert cli_main.run(["migrate"]) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith("error: SUCCESS_PARTITIONS: ")
+    assert error.count("\n") == 1
+
+
+def test_errors_of_servers_that_are_away_point_at_the_doctor() -> None:
+    import aiokafka.errors  # noqa: PLC0415 - by name only, as the product does
+    import psycopg  # noqa: PLC0415
+
+    for error in (aiokafka.errors.KafkaConnectionError("x"), psycopg.OperationalError("x\ny")):
+        line, code = explain(error)
+        assert code == 1
+        assert "success doctor" in line
+        assert "\n" not in line
+
+
+def test_doctor_finds_every_server_that_is_away_and_says_how_to_mend_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in NOWHERE.items():
+        monkeypatch.setenv(name, value)
+
+    assert cli_main.run(["doctor", "--json"]) == 1
+
+    report = json.loads(capsys.readouterr().out)
+    wrong = {check["name"]: check for check in report["checks"] if not check["ok"]}
+    assert report["ok"] is False
+    assert wrong.keys() >= {"Kafka", "Postgres", "mail server", "secrets"}
+    assert all(check["mend"] for check in wrong.values())
+    assert "hush" not in json.dumps(report)
+
+
+def test_doctor_finds_a_misspelt_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in NOWHERE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SUCCESS_PARTITION", "8")
+
+    assert cli_main.run(["doctor"]) == 2
+
+    assert "did you mean SUCCESS_PARTITIONS?" in capsys.readouterr().out
+
+
+@pytest.mark.stack
+def test_doctor_is_content_with_a_migrated_stack(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in settings.as_env().items():
+        monkeypatch.setenv(name, value)
+
+    assert cli_main.run(["doctor", "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+@pytest.mark.stack
+def test_doctor_sees_topics_of_another_partition_count(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (settings.as_env() | {"SUCCESS_PARTITIONS": "3"}).items():
+        monkeypatch.setenv(name, value)
+
+    assert cli_main.run(["doctor"]) == 1
+
+    assert "SUCCESS_PARTITIONS is 3, not so" in capsys.readouterr().out
