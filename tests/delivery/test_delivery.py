@@ -80,7 +80,10 @@ async def test_every_change_of_status_is_told_in_order_with_ids_only(world: Worl
     await delivery.deliver_due()
 
     events = await world.events()
-    assert [event["type"] for event in events] == ["success.intervention.sending", "success.intervention.sent"]
+    assert [event["type"] for event in events] == [
+        "success.intervention.sending",
+        "success.intervention.sent",
+    ]
     assert {event["subject"] for event in events} == {supplier}
     assert {event["data"]["intervention_id"] for event in events} == {row}
     assert "photographer@example.com" not in str(events)
@@ -104,7 +107,9 @@ async def test_two_due_at_once_leave_by_priority_and_the_other_says_why(
     assert await world.status(quick_win) == ("suppressed", "superseded")
 
 
-async def test_the_lower_priority_waits_twenty_hours_for_the_higher(world: World, mail_server: MailServer) -> None:
+async def test_the_lower_priority_waits_twenty_hours_for_the_higher(
+    world: World, mail_server: MailServer
+) -> None:
     supplier = await world.supplier(timezone="UTC")
     await world.health(supplier, features=["forms_created"], clients={"known": 5, "active": 0})
     await world.row(supplier, "low_client_adoption")
@@ -214,7 +219,9 @@ async def test_a_sent_celebration_marks_its_milestone(world: World) -> None:
     assert milestone["celebration_sent_at"] == at(NOW)
 
 
-async def test_a_refusal_for_now_is_tried_again_later_and_later(world: World, mail_server: MailServer) -> None:
+async def test_a_refusal_for_now_is_tried_again_later_and_later(
+    world: World, mail_server: MailServer
+) -> None:
     supplier = await world.supplier()
     row = await world.row(supplier, "low_client_adoption")
     mail_server.data = lambda _message: "451 too busy"
@@ -256,7 +263,9 @@ async def test_a_mail_server_that_is_away_is_waited_for(world: World, mail_serve
     mail_server.start()
 
 
-async def test_what_no_retry_could_deliver_for_72_hours_is_expired(world: World, mail_server: MailServer) -> None:
+async def test_what_no_retry_could_deliver_for_72_hours_is_expired(
+    world: World, mail_server: MailServer
+) -> None:
     supplier = await world.supplier()
     row = await world.row(supplier, "low_client_adoption")
     mail_server.data = lambda _message: "451 too busy"
@@ -326,7 +335,9 @@ async def test_an_unknown_one_counts_as_sent(world: World, mail_server: MailServ
     assert await world.status(second) == ("suppressed", "superseded")
 
 
-async def test_a_message_that_cannot_be_written_fails_and_says_so(world: World, mail_server: MailServer) -> None:
+async def test_a_message_that_cannot_be_written_fails_and_says_so(
+    world: World, mail_server: MailServer
+) -> None:
     supplier = await world.supplier()
     row = await world.row(supplier, "first_form_created", template="no_such_template")
 

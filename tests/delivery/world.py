@@ -26,7 +26,11 @@ class World:
     """One database with its deliveries."""
 
     def __init__(
-        self, settings: Settings, pool: AsyncConnectionPool[AsyncConnection], clock: ManualClock, policy: Policy
+        self,
+        settings: Settings,
+        pool: AsyncConnectionPool[AsyncConnection],
+        clock: ManualClock,
+        policy: Policy,
     ) -> None:
         self.settings = settings
         self.pool = pool
@@ -75,7 +79,12 @@ class World:
             "score": 48,
             "sum": 47.5,
             "level": "at_risk",
-            "breakdown": {"loginFrequency": 20, "featureAdoption": 12.5, "clientActivity": 10, "formCompletion": 5},
+            "breakdown": {
+                "loginFrequency": 20,
+                "featureAdoption": 12.5,
+                "clientActivity": 10,
+                "formCompletion": 5,
+            },
             "metrics": {
                 "loginFrequency": 8,
                 "featureAdoption": 0.5,
@@ -103,7 +112,9 @@ class World:
         rule = self.policy.trigger(trigger)
         assert rule is not None
         kind, _, name = rule.on.partition(":")
-        signal: dict[str, Any] = {"type": f"success.{kind}", "seq": 10, "occurrence": 1} | given.pop("signal", {})
+        signal: dict[str, Any] = {"type": f"success.{kind}", "seq": 10, "occurrence": 1} | given.pop(
+            "signal", {}
+        )
         if kind == "milestone":
             signal = {"milestone": name, "cause_type": "form.created"} | signal
         signal_id = str(uuid4())
@@ -160,7 +171,9 @@ class World:
 
     async def events(self) -> list[dict[str, Any]]:
         """What the outbox holds, decoded, in order."""
-        return [json.loads(found["value"]) for found in await self.query("SELECT value FROM outbox ORDER BY id")]
+        return [
+            json.loads(found["value"]) for found in await self.query("SELECT value FROM outbox ORDER BY id")
+        ]
 
     async def published(self, delivery: Delivery) -> list[outbox.Event]:
         """Publish the outbox to a list."""
