@@ -244,3 +244,10 @@ def test_a_content_type_of_cloudevents_means_structured_whatever_other_headers_t
 )
 def test_what_neither_mode_can_read_says_why(headers, value, code):
     assert reason(value, headers=headers).partition(":")[0] == code
+
+
+@pytest.mark.parametrize("value", [None, b"", b"null", b" null\n"])
+def test_a_binary_value_that_is_empty_or_null_is_absent_data(value):
+    headers = binary_headers(event("supplier.signed_up"))
+    assert read(value, headers=headers) == read(event("supplier.signed_up", data=None))
+    assert reason(value, headers=binary_headers(event())) == "missing_field: data.form_id: Field required"

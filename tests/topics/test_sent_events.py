@@ -72,7 +72,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(steps)
 def test_every_signal_and_snapshot_of_the_scoring_rules_is_valid(history):
     state, at = State(), AT_MS
