@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from cli.errors import CommandError, UsageError
 from cli.stack_jars import java, kafka_classpath
 from cli.stack_process import Command, answers, free_port, last_words, set_aside
+from cli.stack_training import aot_options, train_once
 from runtime.embedded import DEFAULT_KAFKA_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
 YEAR_MINUTES = 365 * 24 * 60
@@ -77,6 +78,11 @@ class Kafka:
         self._marker = f"-Dsuccess.stack={data_dir}"
 
     def prepare(self) -> None:
+        """Bring the log folder in order, and learn once how to start fast."""
+        self.format_if_needed()
+        train_once()
+
+    def format_if_needed(self) -> None:
         """Format the log folder unless it is; one that was half-formatted is set aside."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.log_dir.exists() and not self._is_formatted():
@@ -86,11 +92,12 @@ class Kafka:
         if not self.log_dir.exists():
             self._format()
 
-    def command(self, port: int) -> Command:
+    def command(self, port: int, jvm_options: Sequence[str] | None = None) -> Command:
         """The broker listening on `port`; its properties are written for it."""
         properties = self.folder / "server.properties"
         self._write_properties(properties, port, self.log_dir)
         jvm = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Djava.awt.headless=true"]
+        jvm += aot_options() if jvm_options is None else jvm_options
         return Command(
             arguments=[java(), *jvm, self._marker, *self._java_arguments(), "kafka.Kafka", properties],
             log=self.log,
