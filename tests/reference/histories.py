@@ -125,6 +125,7 @@ def step_lists(longest: int) -> st.SearchStrategy[list[Any]]:
     return st.one_of(
         st.lists(EVENTFUL, max_size=longest),
         st.lists(DISPUTED, max_size=longest // 2),
+        st.lists(DISPUTED, min_size=longest // 3, max_size=longest // 2),
         st.lists(EVENTFUL, min_size=longest // 4, max_size=longest),
         st.lists(EVENTFUL, min_size=longest // 2, max_size=longest),
         st.lists(EVENTFUL, min_size=longest - 10, max_size=longest),

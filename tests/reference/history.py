@@ -3,7 +3,6 @@
 Part of the naive second implementation (`naive.py`): contract sections 3 and 5, read on their own.
 Slow on purpose. Times are milliseconds since the epoch, UTC; points and sums exact fractions.
 """
-# ruff: noqa: D102 - facts are named by what they are
 
 from __future__ import annotations
 
