@@ -159,5 +159,7 @@ class InterventionWriter:
 
 def _dead_letter(topic: str, record: Record, reason: str) -> DeadLetter:
     """The record as it came, with the reason; of a profile without its value, which is personal."""
-    headers = dead_letter_headers(reason, topic, record.partition, record.offset, tuple(record.headers))
+    headers = dead_letter_headers(
+        reason, record.topic, record.partition, record.offset, tuple(record.headers)
+    )
     return record.key, None if topic == PROFILES else record.value, headers

@@ -27,7 +27,12 @@ MODELS: dict[str, type[CloudEvent]] = {
 
 
 class Record(fold.Record, Protocol):
-    """A fetched record and the partition it came from."""
+    """A fetched record and where it came from."""
+
+    @property
+    def topic(self) -> str:
+        """Its name in the cluster, prefix included."""
+        ...
 
     @property
     def partition(self) -> int:

@@ -30,6 +30,7 @@ class Record:
     headers: Sequence[tuple[str, bytes]] = ()
     partition: int = 0
     offset: int = 0
+    topic: str = "supplier.profiles"
     timestamp: int = MONDAY
 
 
@@ -138,6 +139,8 @@ def risk_changed(
         "breakdown": points,
         "causes": [{"component": "loginFrequency", "before": 30.0, "after": 20.0, "event": "time"}],
         "churn_probability": 0.4,
+        "signed_up_at": None,
+        "signed_up_at": None,
         "seq": seq,
         **more,
     }
