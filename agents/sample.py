@@ -16,15 +16,25 @@ NOW = parse_time("2026-01-19T09:00:00Z")
 SUPPLIER_ID = str(uuid5(NAMESPACE_URL, "https://wedsync.example/sample-supplier"))
 
 
-def sample_supplier() -> Supplier:
-    """Make a photographer two weeks after sign-up, with five clients and one form."""
+_FEATURES = {"zero_clients_imported": set[str](), "stuck_onboarding": {"forms_created"}}
+_CLIENTS = {
+    "zero_clients_imported": 0,
+    "stuck_onboarding": 0,
+    "ten_clients_reached": 10,
+    "high_usage_free_tier": 21,
+}
+
+
+def sample_supplier(trigger: str = "low_client_adoption") -> Supplier:
+    """Make a photographer two weeks after sign-up for whom `trigger` holds, with one form and a few clients."""
     last_login = NOW - 9 * DAY
+    known = _CLIENTS.get(trigger, 5)
     health = Health(
         seq=12,
         level="at_risk",
         score=48,
-        features=frozenset({"clients_imported", "forms_created"}),
-        known_clients=5,
+        features=frozenset(_FEATURES.get(trigger, {"clients_imported", "forms_created"})),
+        known_clients=known,
         forms_created=1,
         last_login=last_login,
         signed_up_at=NOW - 14 * DAY,
@@ -39,7 +49,7 @@ def sample_supplier() -> Supplier:
         calculated_at=NOW,
         snapshot={
             "features": sorted(health.features),
-            "clients": {"known": 5, "active": 2},
+            "clients": {"known": known, "active": min(known, 2)},
             "forms": {"created": 1, "sent": 2, "completed": 1},
             "journeys": {"active": 0, "sent": 0, "opened": 0},
             "last_goals": {"form.completed": format_time(last_login + 2 * DAY + 3 * HOUR)},

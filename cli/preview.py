@@ -44,7 +44,7 @@ def preview(template: str, out: Path | None, text: bool, send_to: str | None, mi
     except KeyError:
         names = ", ".join(sorted({trigger.template for trigger in policy.triggers}))
         raise UsageError(f"no template is called {template!r}; there are {names}") from None
-    words = variables(sample_supplier(), intervention, NOW, settings)
+    words = variables(sample_supplier(intervention.row.trigger), intervention, NOW, settings)
     rendered = _render(intervention, words)
     if send_to:
         asyncio.run(_send(settings, intervention, words, rendered, send_to))
