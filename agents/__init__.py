@@ -1,0 +1,1 @@
+"""Reading and sending: Kafka, Postgres and mail on one side, the pure rules of `scoring/` on the other."""

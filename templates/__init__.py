@@ -1,0 +1,1 @@
+"""What people read: Jinja2 templates, a folder a channel."""

@@ -140,7 +140,6 @@ def risk_changed(
         "causes": [{"component": "loginFrequency", "before": 30.0, "after": 20.0, "event": "time"}],
         "churn_probability": 0.4,
         "signed_up_at": None,
-        "signed_up_at": None,
         "seq": seq,
         **more,
     }
