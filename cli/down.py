@@ -18,7 +18,7 @@ from cli.up import default_data_dir
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def down(data: Path | None, as_json: bool) -> None:
     """Stop the stack that lives in the folder, and nothing else. A lasting one keeps its data."""
-    folder = (data or default_data_dir()).absolute()
+    folder = (data or default_data_dir()).resolve()
     stopped = Stack(folder).stop()
     if as_json:
         click.echo(json.dumps({"stopped": stopped}))

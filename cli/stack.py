@@ -94,7 +94,7 @@ class Stack:
         if data_dir is None and not ephemeral:
             raise UsageError("a lasting stack needs a data folder")
         self._owns_folder = data_dir is None
-        self.data_dir = (data_dir or Path(tempfile.mkdtemp(prefix="success-"))).absolute()
+        self.data_dir = (data_dir or Path(tempfile.mkdtemp(prefix="success-"))).resolve()
         self.ephemeral = ephemeral
         self._notify = notify
         self._record = StackRecord()

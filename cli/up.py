@@ -43,7 +43,7 @@ def up(data: Path | None, ephemeral: bool, as_json: bool) -> None:
     click.echo(f"ready after {time.monotonic() - started:.1f} s")
     for name, address in addresses.as_json().items():
         click.echo(f"  {name:<13} {address}")
-    is_default = stack.data_dir == default_data_dir().absolute()
+    is_default = stack.data_dir == default_data_dir().resolve()
     click.echo(
         "stop it with: success down" + ("" if is_default else f" --data {shlex.quote(str(stack.data_dir))}")
     )

@@ -39,7 +39,7 @@ class EmbeddedStackSource(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Kafka, database and SMTP addresses, if `<state_dir>/stack.json` names them."""
-        state_dir = Path(self.current_state.get("state_dir") or STATE_DIR)
+        state_dir = Path(self.current_state.get("state_dir") or STATE_DIR).resolve()
         record = read_record(state_dir)
         addresses = record.addresses(state_dir) if record else None
         if addresses is None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import inspect
 import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +14,11 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from psycopg import sql
 
+from agents.provisioning import create_topics
 from cli.stack import Stack
 from runtime.embedded import Addresses
 from runtime.settings import Settings
+from store.migrate import migrate as create_tables
 from tests.stack.containers import servers_in_containers
 from tests.stack.sink import mail_sink
 
@@ -75,16 +75,8 @@ def settings(stack: Addresses, tmp_path: Path) -> Iterator[Settings]:
 
 def migrate(settings: Settings) -> None:
     """Create the tables and topics, as `success migrate` does."""
-    if importlib.util.find_spec("store.migrate"):
-        from store.migrate import migrate as create_tables  # noqa: PLC0415 - see above
-
-        create_tables(settings.database_url)
-    if importlib.util.find_spec("agents.provisioning"):
-        from agents.provisioning import create_topics  # noqa: PLC0415 - see above
-
-        created: Any = create_topics(settings)
-        if inspect.iscoroutine(created):
-            in_own_loop(created)
+    create_tables(settings.database_url)
+    in_own_loop(create_topics(settings))
 
 
 async def delete_topics(settings: Settings) -> None:
