@@ -16,6 +16,8 @@ from topics.encoding import STRUCTURED_HEADERS
 SILENCE_MS = 60_000
 """How long a partition must have been caught up and silent before the wall clock moves its time."""
 TICK_S = 1.0
+HEADERS = list(STRUCTURED_HEADERS)
+NO_HEADERS: list[tuple[str, bytes]] = []
 POLICY = FlushPolicy(records=20_000, seconds=1.0, hold_records=20_000)
 
 
@@ -48,19 +50,19 @@ class ScoringHandler:
         await self._send_signals(flush)
         partition = self.fold.partition
         await self._producer.send(
-            self._state_topic, partition, [(key, value, ()) for key, value in flush.changelog]
+            self._state_topic, partition, [(key, value, NO_HEADERS) for key, value in flush.changelog]
         )
         self.fold.confirm(flush)
 
     async def _send_snapshots(self, flush: Flush) -> None:
-        records: list[Outgoing] = [(key, value, STRUCTURED_HEADERS) for key, value in flush.health]
+        records: list[Outgoing] = [(key, value, HEADERS) for key, value in flush.health]
         await self._producer.send(full_name(self._prefix, HEALTH), self.fold.partition, records)
 
     async def _send_signals(self, flush: Flush) -> None:
         """Signals and dead letters go to the partition they come from: counts are equal, and so are keys."""
         by_topic: dict[str, list[Outgoing]] = {DEAD_LETTERS: list(flush.dead_letters)}
         for topic, key, value in flush.signals:
-            by_topic.setdefault(topic, []).append((key, value, STRUCTURED_HEADERS))
+            by_topic.setdefault(topic, []).append((key, value, HEADERS))
         pending = []
         for topic, records in by_topic.items():
             pending += await self._producer.queue(

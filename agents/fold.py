@@ -31,7 +31,7 @@ GRACE_MS = 60_000
 TOPIC_OF_SIGNAL = {RISK_CHANGED: RISK_CHANGES, MILESTONE_ACHIEVED: MILESTONES, CONDITION_MET: CONDITIONS}
 
 Headers = Sequence[tuple[str, bytes]]
-DeadLetter = tuple[bytes | None, bytes | None, Headers]
+DeadLetter = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
 class Record(Protocol):

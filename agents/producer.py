@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -17,7 +17,7 @@ from runtime.settings import Settings
 MAX_BATCH_BYTES = 900_000
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
 
-Outgoing = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+Outgoing = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 """(key, value, headers) of a record to send."""
 
 
@@ -60,19 +60,21 @@ class BatchProducer:
         self._lease.check()
         if self._producer is None:
             raise RuntimeError("the producer is not started")
-        pending = []
-        batch = self._producer.create_batch()
-        for record in records:
-            if not _appended(batch, record):
-                pending.append(await self._submit(batch, topic, partition))
-                batch = self._producer.create_batch()
-                if not _appended(batch, record):
-                    raise RuntimeError(
-                        f"a record of {len(record[1] or b''):,} bytes fits into no batch for {topic}"
-                    )
-        if batch.record_count():
-            pending.append(await self._submit(batch, topic, partition))
-        return pending
+        return [await self._submit(batch, topic, partition) for batch in self._batches(records)]
+
+    def _batches(self, records: Iterable[Outgoing]) -> list[BatchBuilder]:
+        """The records in as few batches as they fit into."""
+        producer: Any = self._producer
+        batches: list[BatchBuilder] = []
+        append = None
+        for key, value, headers in records:
+            if append and append(timestamp=None, key=key, value=value, headers=headers) is not None:
+                continue
+            batches.append(producer.create_batch())
+            append = batches[-1].append
+            if append(timestamp=None, key=key, value=value, headers=headers) is None:
+                raise RuntimeError(f"a record of {len(value or b''):,} bytes does not fit into a batch")
+        return batches
 
     async def acked(self, pending: Iterable[tuple[int, Future[RecordMetadata]]]) -> None:
         """Wait until the brokers have all of it; raises the first error."""
@@ -91,8 +93,3 @@ class BatchProducer:
         self._lease.check()
         batch.close()
         return batch.record_count(), await producer.send_batch(batch, topic, partition=partition)
-
-
-def _appended(batch: BatchBuilder, record: Outgoing) -> bool:
-    key, value, headers = record
-    return batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is not None

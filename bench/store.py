@@ -43,6 +43,7 @@ class Record:
     partition: int = 0
     offset: int = 0
     timestamp: int = MONDAY
+    topic: str = HEALTH
 
 
 def records() -> list[Record]:
