@@ -63,12 +63,13 @@ async def test_a_profile_does_not_touch_consent(writer, select):
     ],
 )
 async def test_a_bad_profile_is_a_dead_letter_without_its_value(writer, select, bad):
-    bad.headers, bad.offset, bad.partition = [("trace", b"t1")], 7, 3
+    bad.topic, bad.partition, bad.offset = "prefix.supplier.profiles", 3, 7
+    bad.headers = [("trace", b"t1")]
     await writer.write(PROFILES, [profile(), bad])
     [(key, value, headers)] = writer.dead_letters
     assert (key, value) == (bad.key, None)
     named = dict(headers)
-    assert (named["topic"], named["partition"], named["offset"]) == (b"supplier.profiles", b"3", b"7")
+    assert (named["topic"], named["partition"], named["offset"]) == (bad.topic.encode(), b"3", b"7")
     assert named["trace"] == b"t1"
     assert b"private" not in named["error"]
     assert [row["first_name"] for row in select("SELECT first_name FROM suppliers")] == ["Sarah"]
@@ -116,6 +117,7 @@ async def test_after_an_erasure_nothing_of_that_id_is_written(writer, select):
     await everything_of(writer, EMMA)
     assert [row["id"] for row in select("SELECT id::text FROM suppliers")] == [EMMA]
     assert {row["key"] for row in select("SELECT key FROM outbox")} == {EMMA}
+    assert writer.dead_letters == []
 
 
 async def test_an_empty_text_erases_like_no_value(writer, select):

@@ -11,15 +11,19 @@ import pytest
 import store
 from store.queries import SQL, load
 
-STORE = Path(store.__file__).parent
+ROOT = Path(store.__file__).parents[1]
+SOURCES = [
+    path.read_text()
+    for package in ("store", "agents", "api", "cli", "replay")
+    for path in ROOT.glob(f"{package}/*.py")
+]
 FILES = sorted(path.stem for path in SQL.glob("*.sql"))
 QUERIES = [(file, name) for file in FILES for name in load(file)]
 
 
 @pytest.mark.parametrize(("file", "name"), QUERIES)
 def test_a_query_is_used(file, name):
-    users = [path.read_text() for path in STORE.glob("*.py")]
-    assert any(f'load("{file}")' in text and f'SQL["{name}"]' in text for text in users)
+    assert any(f'load("{file}")' in text and f'SQL["{name}"]' in text for text in SOURCES)
 
 
 @pytest.mark.stack
