@@ -23,7 +23,20 @@ AHEAD = (
     *(days * DAY + nudge for days in (3, 7, 14, 30) for nudge in (-1, 0, 1)),
     *(30 * DAY + 2, 72 * HOUR * 3, 21 * DAY, 28 * DAY, 40 * DAY),
 )
-BEHIND = (-1, -1, -MINUTE, -HOUR, -DAY, -3 * DAY, -7 * DAY - 1, -7 * DAY, -14 * DAY, -30 * DAY - 1, -40 * DAY)
+BEHIND = (
+    -1,
+    -1,
+    -MINUTE,
+    -HOUR,
+    -DAY,
+    -3 * DAY,
+    -7 * DAY - 1,
+    -7 * DAY,
+    -14 * DAY,
+    -30 * DAY,
+    -30 * DAY - 1,
+    -40 * DAY,
+)
 TO_MIDNIGHT = (-1, 0, 1)
 PLANS = (None, "free", "free", "free", "starter", "professional")
 MILESTONES = ("first_form", "ten_clients", "first_automation", "first_payment")

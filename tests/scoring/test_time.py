@@ -96,6 +96,13 @@ def test_late_activity_is_no_older_than_what_is_known(story: Story) -> None:
     assert story.now["clients"]["active"] == 1
 
 
+@pytest.mark.parametrize(("late_at", "active"), [(days(10), 1), (days(10) - 1, 0)])
+def test_late_activity_counts_if_it_is_no_older_than_30_days(story: Story, late_at: int, active: int) -> None:
+    story.happens("supplier.cancelled", days(40))
+    story.happens("client.active", late_at, client_id="c0")
+    assert story.now["clients"] == {"known": 1, "active": active}
+
+
 def test_a_late_journey_email_counts_only_within_the_window(midnight_story: Story) -> None:
     story = midnight_story
     story.happens("supplier.cancelled", days(40))  # dates 11 to 40 count
