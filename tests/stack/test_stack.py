@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import smtplib
 import socket
 import subprocess
@@ -189,20 +188,20 @@ def test_a_postmaster_pid_left_by_kill_9_is_no_obstacle(stopped: Path) -> None:
 
 def test_down_never_touches_a_process_that_is_not_ours(stopped: Path) -> None:
     """The id of a dead server may belong to somebody else by now."""
+    Stack(stopped).start()
+    path = stopped / "stack.json"
+    document: dict[str, Any] = json.loads(path.read_text())
+    sink = psutil.Process(document["processes"]["smtp"]["pid"])
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
-        Stack(stopped).start()
-        path = stopped / "stack.json"
-        document: dict[str, Any] = json.loads(path.read_text())
-        real = document["processes"]["smtp"]["pid"]
         document["processes"]["smtp"]["pid"] = bystander.pid
         path.write_text(json.dumps(document))
 
         assert Stack(stopped).stop()
 
         assert bystander.poll() is None
-        os.kill(real, signal.SIGTERM)
     finally:
+        sink.kill()
         bystander.kill()
         bystander.wait()
 
