@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import format_datetime, parseaddr
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from agents.render import Rendered
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Addresses(UnstructuredHeader):
+    """A header of addresses in angle brackets: a line each, however long.
+
+    The email package would write a long one as encoded words, which no mail reader decodes in this place.
+    """
+
+    name: str
+    """Of the header; set by the email package."""
+
+    def fold(self, *, policy: Policy[EmailMessage]) -> str:
+        lines = str(self).replace(", ", f",{policy.linesep} ")
+        return f"{self.name}: {lines}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", cast("Any", _Addresses))  # mixed with BaseHeader by the registry
+_POLICY = SMTP.clone(header_factory=_HEADERS)
 
 
 def build_message(
@@ -33,7 +52,7 @@ def build_message(
     that can't be written.
     """
     sender_name, sender = parseaddr(mail_from)
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=_POLICY)
     message["From"] = Address(sender_name, addr_spec=sender)
     message["To"] = Address(recipient_name, addr_spec=recipient)
     message["Subject"] = rendered.subject

@@ -6,6 +6,7 @@ import itertools
 import re
 from dataclasses import replace
 from email import message_from_bytes, policy
+from email.header import decode_header, make_header
 from email.message import EmailMessage
 from html.parser import HTMLParser
 from typing import Any, cast
@@ -49,8 +50,8 @@ def email(template: str, milestone: str | None = None, supplier: Supplier | None
     return render_email(template, words(template, milestone, supplier))
 
 
-def message(rendered: Rendered, name: str = "Sarah") -> EmailMessage:
-    """The email as the other side reads it."""
+def raw(rendered: Rendered, name: str = "Sarah") -> bytes:
+    """The email on the wire."""
     built = build_message(
         rendered,
         row_id="0b0e7a4e-6f0c-5d0e-8a6e-1f2d3c4b5a69",
@@ -58,10 +59,15 @@ def message(rendered: Rendered, name: str = "Sarah") -> EmailMessage:
         recipient="photographer@example.com",
         recipient_name=name,
         mail_from=SETTINGS.mail_from,
-        unsubscribe_url="https://app.wedsync.example/e/unsubscribe/token",
+        unsubscribe_url="https://app.wedsync.example/e/unsubscribe/" + 64 * "t",
         now_ms=NOW,
     )
-    return cast("EmailMessage", message_from_bytes(built.as_bytes(), policy=policy.default))
+    return built.as_bytes(policy=policy.SMTP)
+
+
+def message(rendered: Rendered, name: str = "Sarah") -> EmailMessage:
+    """The email as the other side reads it."""
+    return cast("EmailMessage", message_from_bytes(raw(rendered, name), policy=policy.default))
 
 
 class Page(HTMLParser):
@@ -283,6 +289,24 @@ def test_message_and_headers_survive_the_wire() -> None:
     assert str(got["From"]) == "WedSync <hello@wedsync.example>"
     assert got["Date"] == "Mon, 19 Jan 2026 09:00:00 +0000"
     assert len(got.as_bytes()) < 40_000
+
+
+def test_the_header_for_unsubscribing_is_written_in_the_clear() -> None:
+    head = raw(email("grow_client_list")).partition(b"\r\n\r\n")[0]
+    assert (
+        b"\r\nList-Unsubscribe: <https://app.wedsync.example/e/unsubscribe/" + 64 * b"t" + b">,\r\n"
+        b" <mailto:hello@wedsync.example?subject=unsubscribe%200b0e7a4e-6f0c-5d0e-8a6e-1f2d3c4b5a69>\r\n"
+    ) in head
+
+
+@pytest.mark.parametrize("name", ["نور الهدى " * 6, "李" * 60, "Zoë", "x" * 60])
+def test_no_line_of_the_head_is_too_long_for_a_mail_server(name: str) -> None:
+    head = raw(email("grow_client_list"), readable(name)).partition(b"\r\n\r\n")[0]
+    assert head.isascii()
+    lines = [line for line in head.split(b"\r\n") if b"unsubscribe" not in line]
+    assert all(len(line) <= 78 for line in lines)
+    written = message_from_bytes(head, policy=policy.compat32)["To"]
+    assert str(make_header(decode_header(written))) == f"{readable(name)} <photographer@example.com>"
 
 
 def test_the_contrast_of_every_pair_of_colours_is_at_least_four_and_a_half() -> None:
