@@ -170,15 +170,17 @@ def _journey_created(state: State, _event: Event) -> Touched:
 
 
 def _journey_activated(state: State, event: Event) -> Touched:
-    journey = event.data.journey_id
-    state.journeys[journey] = max(event.at, state.journeys.get(journey, event.at))
-    return NONE
+    return _switch_journey(state, event, active=True)
 
 
 def _journey_deactivated(state: State, event: Event) -> Touched:
-    activated_at = state.journeys.get(event.data.journey_id)
-    if activated_at is not None and event.at >= activated_at:
-        del state.journeys[event.data.journey_id]
+    return _switch_journey(state, event, active=False)
+
+
+def _switch_journey(state: State, event: Event, *, active: bool) -> Touched:
+    journey = event.data.journey_id
+    if event.at >= state.journeys.get(journey, (0, False))[0]:
+        state.journeys[journey] = (event.at, active)
     return NONE
 
 

@@ -85,10 +85,10 @@ def import_reminder_due(state: State) -> int:
 
 
 def next_condition_due(state: State) -> int:
-    """When the next condition is looked at, or NEVER."""
+    """When the next condition is due, or NEVER; one that no longer can be met is not due."""
     due = min(login_reminder_due(state), import_reminder_due(state))
     if state.signed_up_at is not None and state.onboarding:
-        if state.onboarding & STUCK_BIT:
+        if state.onboarding & STUCK_BIT and state.features.bit_count() <= STUCK_FEATURES:
             due = min(due, state.signed_up_at + STUCK_AFTER)
         if state.onboarding & (LOW_ADOPTION_BIT | ENDED_BIT):
             due = min(due, state.signed_up_at + ONBOARDING)
@@ -113,7 +113,7 @@ def _met_in_onboarding(state: State, age: int) -> list[str]:
     met = []
     if state.onboarding & STUCK_BIT and age == STUCK_AFTER:
         state.onboarding &= ~STUCK_BIT
-        if state.features.bit_count() <= STUCK_FEATURES:
+        if state.features.bit_count() <= STUCK_FEATURES:  # the instant may be due for another reason
             met.append(STUCK)
     if state.onboarding & ENDED_BIT and age == ONBOARDING:
         state.onboarding &= ~(LOW_ADOPTION_BIT | ENDED_BIT)

@@ -39,7 +39,7 @@ def snapshot(state: State) -> dict[str, Any]:
             "completed": state.forms_completed,
         },
         "journeys": {
-            "active": len(state.journeys),
+            "active": sum(active for _, active in state.journeys.values()),
             "sent": state.journey_sent,
             "opened": state.journey_opened,
         },

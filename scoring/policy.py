@@ -268,10 +268,10 @@ class Policy(_Table):
         `stale`: the signal is over 72 h old by now. `onboarding`: a risk change within 14 days of
         sign-up (where that is not known, onboarding is over).
         """
-        if now_ms - signal_at_ms > self.lifetime.stale_after_ms:
-            return "stale"
         young = signed_up_at_ms is not None and signal_at_ms - signed_up_at_ms < self.lifetime.onboarding_ms
-        return "onboarding" if signal_type == RISK_CHANGED and young else None
+        if signal_type == RISK_CHANGED and young:
+            return "onboarding"  # said first: it is so whenever the row is written, in a backlog too
+        return "stale" if now_ms - signal_at_ms > self.lifetime.stale_after_ms else None
 
 
 def _causes(signal_type: str, data: dict[str, Any]) -> set[str]:

@@ -60,8 +60,8 @@ class State(msgspec.Struct, array_like=True):
     forms_created: int = 0
     forms_sent: int = 0
     forms_completed: int = 0
-    journeys: dict[str, int] = {}
-    """Active journeys: when each was activated."""
+    journeys: dict[str, tuple[int, bool]] = {}
+    """When each journey was last switched, and whether on."""
     journey_days: dict[int, tuple[int, int]] = {}
     """UTC day number → (sent, opened) journey emails, last 30 dates only."""
     journey_sent: int = 0

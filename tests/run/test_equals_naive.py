@@ -1,6 +1,6 @@
 """A simulated population through the real Kafka, worker and Postgres equals the naive implementation's answer.
 
-CI plays a small population; `NAIVE=long` plays 1,000 suppliers over 90 days.
+CI plays a small population; `SUCCESS_LONG_TESTS=1` plays 1,000 suppliers over 90 days.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from topics.decoding import decode
 from topics.lines import read_line
 from topics.time import format_time, parse_time
 
-SUPPLIERS, DAYS = (1_000, 90) if os.environ.get("NAIVE") == "long" else (40, 45)
+SUPPLIERS, DAYS = (1_000, 90) if os.environ.get("SUCCESS_LONG_TESTS") else (40, 45)
 START = parse_time("2026-01-01T00:00:00Z")
 END = START + (DAYS + 10) * DAY
 BATCH = 5_000
