@@ -2,18 +2,24 @@
 
 -- name: lock_supplier
 -- The next supplier with something ready at `now`, locked until the transaction ends; those whom another process
--- holds are left to it. Ready: its time has come, or what it waited for (health, an address) has.
+-- holds are left to it. Ready: its time has come, or what it waited for (health, an address) has. The limits keep a
+-- claim cheap behind a backlog; they are far more than the suppliers that all processes hold at once.
 SELECT s.id::text
 FROM suppliers s
-WHERE EXISTS (
-    SELECT FROM success_interventions i
-    WHERE i.supplier_id = s.id AND i.status = 'scheduled'
-        AND (i.not_before <= %(now)s
-            OR (i.metadata ->> 'waiting' = 'health'
-                AND EXISTS (SELECT FROM customer_health h WHERE h.supplier_id = s.id AND h.seq >= i.seq))
-            OR (i.metadata ->> 'waiting' = 'address' AND s.email <> '')))
+WHERE s.id IN (
+    (SELECT i.supplier_id FROM success_interventions i
+     WHERE i.status = 'scheduled' AND i.not_before <= %(now)s
+     ORDER BY i.not_before LIMIT 1000)
+    UNION ALL
+    (SELECT i.supplier_id FROM success_interventions i
+     JOIN customer_health h ON h.supplier_id = i.supplier_id AND h.seq >= i.seq
+     WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'health' LIMIT 1000)
+    UNION ALL
+    (SELECT i.supplier_id FROM success_interventions i
+     JOIN suppliers w ON w.id = i.supplier_id AND w.email <> ''
+     WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'address' LIMIT 1000))
 LIMIT 1
-FOR NO KEY UPDATE SKIP LOCKED
+FOR NO KEY UPDATE OF s SKIP LOCKED
 
 -- name: ready_rows
 -- All that is ready of one supplier, who is locked.
@@ -118,13 +124,11 @@ SELECT pg_advisory_xact_lock(%(namespace)s::int, 0)
 
 -- name: next_due
 -- When the next scheduled row wants to be looked at; what it waited for may have come already.
-SELECT min(CASE
-    WHEN i.metadata ->> 'waiting' = 'health'
-        AND EXISTS (SELECT FROM customer_health h WHERE h.supplier_id = i.supplier_id AND h.seq >= i.seq)
-        THEN i.due_at
-    WHEN i.metadata ->> 'waiting' = 'address'
-        AND EXISTS (SELECT FROM suppliers s WHERE s.id = i.supplier_id AND s.email <> '')
-        THEN i.due_at
-    ELSE i.not_before END)
-FROM success_interventions i
-WHERE i.status = 'scheduled'
+SELECT least(
+    (SELECT min(i.not_before) FROM success_interventions i WHERE i.status = 'scheduled'),
+    (SELECT min(i.due_at) FROM success_interventions i
+     JOIN customer_health h ON h.supplier_id = i.supplier_id AND h.seq >= i.seq
+     WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'health'),
+    (SELECT min(i.due_at) FROM success_interventions i
+     JOIN suppliers s ON s.id = i.supplier_id AND s.email <> ''
+     WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'address'))
