@@ -96,6 +96,7 @@ class Delivery:
         workers: int = WORKERS,
     ) -> None:
         check_templates(policy)
+        settings.secret("secret_key")  # missing, it must stop the start and not the first email
         self._settings = settings
         self._pool = pool
         self._clock = clock

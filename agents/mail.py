@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
+from runtime.settings import SettingsError
+
 if TYPE_CHECKING:
     from email.message import EmailMessage
     from types import TracebackType
@@ -38,15 +40,15 @@ class MailServer:
 
     @classmethod
     def from_url(cls, url: str) -> MailServer:
-        """Read `SUCCESS_SMTP_URL`; ValueError says what is wrong with it, without its password."""
+        """Read `SUCCESS_SMTP_URL`; SettingsError says what is wrong with it, without its password."""
         parts = urlsplit(url)
         if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-            raise ValueError("SUCCESS_SMTP_URL must be smtp://[user:password@]host[:port] or smtps://…")
+            raise SettingsError("SUCCESS_SMTP_URL must be smtp://[user:password@]host[:port] or smtps://…")
         tls = parts.scheme == "smtps"
         try:
             port = parts.port or (465 if tls else 25)
         except ValueError:
-            raise ValueError("SUCCESS_SMTP_URL: the port must be a number from 1 to 65535") from None
+            raise SettingsError("SUCCESS_SMTP_URL: the port must be a number from 1 to 65535") from None
         return cls(
             parts.hostname,
             port,

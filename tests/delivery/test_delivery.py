@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from agents.links import verify
+from agents.mail import MailServer as SmtpAddress
+from runtime.settings import SettingsError
 from scoring.time import DAY, HOUR, MINUTE, SECOND
 from tests.delivery.mail_server import MailServer
 from tests.delivery.world import NOW, World
@@ -393,3 +395,18 @@ async def test_a_stopped_delivery_claims_nothing_more(world: World, mail_server:
     assert (count.sent, mail_server.tried) == (1, 1)
     left = await world.query("SELECT count(*) AS n FROM success_interventions WHERE status = 'scheduled'")
     assert left[0]["n"] == 4
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:25", "http://mail.example", "smtp://", "smtp://mail.example:port"]
+)
+def test_a_wrong_mail_server_stops_the_start_and_names_the_variable(url: str) -> None:
+    with pytest.raises(SettingsError, match="SUCCESS_SMTP_URL"):
+        SmtpAddress.from_url(url)
+
+
+def test_a_mail_server_is_read_from_its_url() -> None:
+    found = SmtpAddress.from_url("smtps://me%40x:p%2Fw@mail.example")
+    assert (found.host, found.port, found.tls) == ("mail.example", 465, True)
+    assert (found.username, found.password) == ("me@x", "p/w")
+    assert SmtpAddress.from_url("smtp://mail.example").port == 25

@@ -191,3 +191,18 @@ def test_the_order_in_which_rows_are_handed_over_does_not_matter(
     shuffled = list(scheduled)
     random.shuffle(shuffled)  # type: ignore[attr-defined] # hypothesis' Random
     assert decide(eager, scheduled, [], now, POLICY) == decide(eager, shuffled, [], now, POLICY)
+
+
+@given(st.integers(0, 400 * DAY), st.integers(0, 3 * DAY), st.sampled_from(ZONES))
+@settings(max_examples=300, deadline=None)
+def test_an_at_risk_supplier_hears_from_us_within_24_hours(start: int, later: int, zone: str | None) -> None:
+    """Whatever went out before: 25 hours only over the night in which the clock goes back."""
+    who = replace(eager, zone=zone)
+    first = naive.first_daytime(NINE + start, zone)
+    other = row("high_usage_free_tier", first)
+    at_risk = row("became_at_risk", first + later)
+    past, _ = play(who, [other, at_risk])
+    [left] = [at for one, at in past if one.trigger == "became_at_risk"]
+    assert left - at_risk.due_at <= 25 * HOUR
+    if zone in {None, "Asia/Kathmandu"}:
+        assert left - at_risk.due_at <= 24 * HOUR
