@@ -145,6 +145,12 @@ def test_consent_goes_by_scope_and_by_event_time(story: Story) -> None:
     }
 
 
+def test_of_two_consents_of_one_millisecond_the_later_arrival_holds(story: Story) -> None:
+    for said, opted_out in (("communication.opted_out", True), ("communication.opted_in", False)):
+        story.happens(said, scope="all")
+        assert story.now["consent"]["all_opt_out"] is opted_out
+
+
 def test_a_cancellation_holds_until_a_newer_reactivation(story: Story) -> None:
     story.happens("supplier.cancelled", 5)
     story.happens("supplier.reactivated", 4)
