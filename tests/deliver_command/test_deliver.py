@@ -13,6 +13,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer
 
@@ -130,6 +131,30 @@ async def test_three_that_run_side_by_side_wake_up_send_once_and_stop_gracefully
     assert [len(mailed(stack, row)) for row in rows] == [1] * 12
     events = await told(world.settings, 24)
     assert sum(event["type"] == "success.intervention.sent" for event in events) == 12
+
+
+async def test_a_lost_database_is_waited_for(world: World, settings: Settings) -> None:
+    process = await success(settings, "deliver")
+    before = await world.row(await world.supplier(), "first_form_created")
+    await world.query("SELECT pg_notify('success_delivery', '')")
+    await until_sent(world, before)
+
+    await world.pool.close()
+    with psycopg.connect(settings.database_url, autocommit=True) as conn:
+        conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    world.pool = await open_pool(settings.database_url, Role.WRITER)
+    world.clock.advance_to(time.time_ns() // 1_000_000)
+    after = await world.row(await world.supplier(), "first_form_created")
+    await until_sent(world, after)
+
+    process.send_signal(signal.SIGTERM)
+    code, _, err = await finished(process)
+    assert code == 0, err
+    assert "Traceback" not in err
+    await world.pool.close()
 
 
 async def test_a_wrong_policy_stops_the_start_and_says_where(settings: Settings, tmp_path: Path) -> None:
