@@ -14,9 +14,10 @@ from agents.delivery import DeliveryCount
 from agents.delivery_service import run_delivery
 from agents.render import TemplateMissingError
 from cli.errors import UsageError
+from cli.policy import load_policy
 from runtime.clock import SystemClock
 from runtime.settings import Settings
-from scoring.policy import Policy, PolicyError
+from scoring.policy import Policy
 
 RESULTS = ("sent", "suppressed", "waiting", "retried", "failed", "unknown")
 
@@ -30,10 +31,8 @@ def deliver(once: bool, as_json: bool) -> None:
         raise UsageError("--json goes with --once")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     settings = Settings()
-    try:
-        policy = Policy.load(settings.policy)
-    except PolicyError as error:
-        raise UsageError(str(error)) from error
+    settings.secret("secret_key")  # complain before anything connects
+    policy = load_policy(settings)
     rounds: list[DeliveryCount] = []
 
     def told(count: DeliveryCount) -> None:

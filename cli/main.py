@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import logging
 import sys
+import traceback
 from typing import NoReturn
 
 import click
@@ -75,9 +76,9 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader (`| head`) has had enough: no complaint at exit either
         return 1
-    except Exception as error:  # the outermost place: every error becomes one line
+    except Exception as error:  # noqa: BLE001 - the outermost place: every error becomes one line
         if debug:
-            raise
+            traceback.print_exc()
         line, code = explain(error)
         click.echo(line, err=True)
         return code

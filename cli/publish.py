@@ -77,7 +77,11 @@ class Publisher:
             max_batch_size=BATCH_BYTES,
             max_request_size=2 * MAX_ACTIVITY_BYTES,
         )
-        await producer.start()
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
         self._producer = producer
         metadata = await producer.client.fetch_all_metadata()
         for name in (ACTIVITY, PROFILES):

@@ -22,6 +22,7 @@ from agents.provisioning import create_topics
 from cli.errors import CommandError, UsageError
 from cli.live_worker import LiveWorker
 from cli.playback import Playback
+from cli.policy import load_policy
 from cli.progress import StepProgress
 from cli.recording import Recording, read_recording
 from cli.run_summary import COUNTED_TOPICS, Summary, print_summary, summarise
@@ -59,10 +60,11 @@ def run(file: Path, until: str | None, keep: bool, data: Path | None, as_json: b
     messages come out as they would have live: with their delays, quiet hours and weekly caps.
     """
     until_ms = _until(until)
+    policy = load_policy(Settings())
     recording = _read(file, until_ms)
     with _target(keep, data) as target:
         try:
-            summary = asyncio.run(_run(target.settings, recording, until_ms))
+            summary = asyncio.run(_run(target.settings, policy, recording, until_ms))
         except WorkerFailedError as error:
             raise CommandError(f"the worker stopped: {error}") from error
         if as_json:
@@ -93,8 +95,9 @@ def _read(file: Path, until: int | None) -> Recording:
 @contextmanager
 def _target(keep: bool, data: Path | None) -> Iterator[Target]:
     """The stack that the environment names, else an embedded one, stopped afterwards unless it is kept."""
-    told = Settings()
-    if data is None and "SUCCESS_KAFKA" in os.environ and "SUCCESS_DATABASE_URL" in os.environ:
+    if data is None and _is_told_of_a_stack():
+        told = Settings()
+        told.secret("secret_key")  # complain now, not when the first links are signed
         yield Target(told, _addresses_of(told))
         return
     stack = Stack(data, ephemeral=True, notify=lambda line: click.echo(line, err=True))
@@ -108,6 +111,14 @@ def _target(keep: bool, data: Path | None) -> Iterator[Target]:
         stack.stop()
 
 
+def _is_told_of_a_stack() -> bool:
+    """Whether the environment names a stack; half of one is an error, lest a run goes elsewhere than meant."""
+    missing = [name for name in ("SUCCESS_KAFKA", "SUCCESS_DATABASE_URL") if not os.environ.get(name)]
+    if len(missing) == 1:
+        raise UsageError(f"set {missing[0]} too, or neither: a run needs Kafka and Postgres of one stack")
+    return not missing
+
+
 def _settings_for(addresses: Addresses) -> Settings:
     return Settings(kafka=addresses.kafka, database_url=addresses.database_url, smtp_url=addresses.smtp)
 
@@ -119,14 +130,13 @@ def _addresses_of(settings: Settings) -> dict[str, str]:
     return {"kafka": settings.kafka, "database_url": settings.database_url, "smtp": settings.smtp_url}
 
 
-async def _run(settings: Settings, recording: Recording, until: int | None) -> Summary:
+async def _run(settings: Settings, policy: Policy, recording: Recording, until: int | None) -> Summary:
     await asyncio.to_thread(migrate, settings.database_url)
     await create_topics(settings)
     before = await topic_ends(settings, COUNTED_TOPICS)
     ingest_clock, delivery_clock = ManualClock(), ManualClock()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(_pool(settings))
-        policy = Policy.load(settings.policy)
         delivery = Delivery(settings, pool, delivery_clock, policy)
         stack.push_async_callback(delivery.aclose)
         worker = InProcessWorker(

@@ -15,11 +15,12 @@ import click
 from agents.failure import end_process
 from agents.fold import GRACE_MS
 from agents.inprocess import InProcessWorker, TopicsNotReadyError
-from cli.errors import CommandError, UsageError
+from cli.errors import CommandError
+from cli.policy import load_policy
 from cli.supervise import Supervisor
 from runtime.clock import SystemClock
 from runtime.settings import Settings
-from scoring.policy import Policy, PolicyError
+from scoring.policy import Policy
 
 PARENT_CHECK_S = 1.0
 
@@ -47,14 +48,6 @@ def worker(instance: str | None, verbose: bool) -> int:
 def new_instance_id() -> str:
     """A group instance id for a worker and its restarts; another worker on this machine has another."""
     return f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}"
-
-
-def load_policy(settings: Settings) -> Policy:
-    """The policy in force; a wrong one is a usage error that says where."""
-    try:
-        return Policy.load(settings.policy)
-    except PolicyError as error:
-        raise UsageError(str(error)) from error
 
 
 async def serve(settings: Settings, policy: Policy, instance: str) -> int:

@@ -61,6 +61,18 @@ async def until_sent(world: World, row: str) -> None:
         await asyncio.sleep(0.05)
 
 
+async def until_at_work(world: World, processes: int) -> None:
+    """Wait until so many deliveries hold the lock that says they live."""
+    deadline = time.monotonic() + 60
+    alive = """
+        SELECT count(*) AS number FROM pg_locks WHERE locktype = 'advisory'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+    while (await world.query(alive))[0]["number"] < processes:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
 def mailed(addresses: Addresses, row: str) -> list[Path]:
     """The files of the mail sink that hold a row's message."""
     return [
@@ -114,6 +126,7 @@ async def test_three_that_run_side_by_side_wake_up_send_once_and_stop_gracefully
     world: World, stack: Addresses
 ) -> None:
     processes = [await success(world.settings, "deliver") for _ in range(3)]
+    await until_at_work(world, 3)
     rows = []
     for _ in range(12):
         supplier = await world.supplier()

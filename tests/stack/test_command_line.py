@@ -64,13 +64,17 @@ def test_an_error_is_one_line_and_an_exit_code(
     assert capsys.readouterr().err == line + "\n"
 
 
-def test_debug_anywhere_on_the_line_gives_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("arguments", [["fail", "--debug"], ["--debug", "fail"]])
+def test_debug_anywhere_on_the_line_adds_the_traceback(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     raising(monkeypatch, KeyError("x"))
 
-    with pytest.raises(KeyError):
-        cli_main.run(["fail", "--debug"])
-    with pytest.raises(KeyError):
-        cli_main.run(["--debug", "fail"])
+    assert cli_main.run(arguments) == 1
+
+    *traceback, line = capsys.readouterr().err.splitlines()
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert line.startswith("error: unexpected KeyError")
 
 
 def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
