@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from scoring.experiments import Assignment, assign
 from scoring.hours import next_open
 from scoring.policy import Channel, Kind, Policy, Trigger
 from scoring.resolved import Health, holds
@@ -45,6 +46,8 @@ Reason = Literal[
     "expired",
 ]
 Waiting = Literal["health", "address", "spacing", "hours"]
+_BARS = ("erased", "all_opt_out", "email_opt_out", "complained", "bounced", "held", "paused")
+"""The facts that forbid a message; noted only where they hold."""
 COUNTED = ("sending", "sent", "unknown")
 """The statuses that count towards caps and spacing, from the moment of the claim."""
 
@@ -73,7 +76,6 @@ class SupplierFacts:
     """An agent holds all messages to her."""
     paused: bool = False
     erased: bool = False
-    holdout: bool = False
     health: Health | None = None
 
 
@@ -110,6 +112,9 @@ class Decision:
     until: int | None = None
     """When a waiting row is looked at again, at the latest."""
     inputs: dict[str, Any] = field(default_factory=dict)
+    experiment: str | None = None
+    variant: str | None = None
+    """The group of the experiment that this message is part of, once it is sent or held out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class _Case:
     counted: Sequence[Row]
     now: int
     policy: Policy
+    groups: Assignment
 
     @property
     def is_email(self) -> bool:
@@ -165,24 +171,47 @@ def _decide_one(row: Row, facts: SupplierFacts, counted: Sequence[Row], now: int
     trigger = policy.trigger(row.trigger)
     if trigger is None:
         why = f"the policy has no trigger {row.trigger!r} any more"
-        return Decision(row.id, "suppress", why, reason="paused", inputs={"decided_at": now})
-    case = _Case(row, trigger, facts, counted, now, policy)
+        return Decision(row.id, "suppress", why, reason="paused", inputs=_standing(facts, now))
+    case = _Case(row, trigger, facts, counted, now, policy, assign(facts.supplier_id, trigger, policy))
     verdict = next((verdict for check in _CHECKS if (verdict := check(case)) is not None), None)
     verdict = verdict or Decision(row.id, "send", "nothing stands against it")
-    return replace(verdict, inputs=_inputs(case))
+    verdict = replace(verdict, inputs=_inputs(case))
+    return (
+        _in_experiments(case, verdict) if verdict.action == "send" or verdict.reason == "holdout" else verdict
+    )
 
 
-def _inputs(case: _Case) -> dict[str, Any]:
-    health = case.facts.health
-    recent = case.within(case.policy.caps.window_ms)
+def _in_experiments(case: _Case, verdict: Decision) -> Decision:
+    """Note on a message that leaves, or would have but for the holdout, what it is compared with."""
+    experiment, variant = case.groups.columns()
+    groups = case.groups.groups()
+    inputs = verdict.inputs | ({"experiments": groups} if groups else {})
+    return replace(verdict, inputs=inputs, experiment=experiment, variant=variant)
+
+
+def _standing(facts: SupplierFacts, now: int) -> dict[str, Any]:
+    """What was known of her, for `metadata`: no address and no name, only that there is one."""
+    health = facts.health
+    barred = {name: True for name in _BARS if getattr(facts, name)}
     return {
         "health_score": health.score if health else None,
         "risk_level": health.level if health else None,
         "seq": health.seq if health else None,
+        "has_address": bool(facts.email),
+        "timezone": facts.zone,
+        "decided_at": now,
+        **barred,
+    }
+
+
+def _inputs(case: _Case) -> dict[str, Any]:
+    recent = case.within(case.policy.caps.window_ms)
+    emails = [_left_at(row) for row in case.counted if row.channel == "email"]
+    return _standing(case.facts, case.now) | {
         "sent_in_window": len(recent),
         "positive_in_window": _positive(recent),
         "trigger_in_window": len(_of_trigger(case)),
-        "decided_at": case.now,
+        "last_email_at": max(emails, default=None),
     }
 
 
@@ -325,7 +354,7 @@ def _own_act(row: Row) -> str | None:
 
 
 def _held_out(case: _Case) -> Decision | None:
-    return case.suppress("holdout", "in the group for comparison") if case.facts.holdout else None
+    return case.suppress("holdout", "in the group for comparison") if case.groups.held_out else None
 
 
 _CHECKS: tuple[Callable[[_Case], Decision | None], ...] = (

@@ -25,7 +25,13 @@ def next_open(at_ms: int, zone: str | None, fallback: str, from_minute: int, unt
     opening = datetime.combine(day, time(from_minute // 60, from_minute % 60), local_zone)
     # A wall time that a clock change skips is taken with the offset before the change, as PEP 495 has it:
     # the instant that comes out lies as long after the change as the wall time lies after its start.
-    return (opening.astimezone(UTC) - _EPOCH) // _MS
+    first = _instant(opening)
+    # A wall time that comes twice opens both times; the first may be over.
+    return first if first >= at_ms else _instant(opening.replace(fold=1))
+
+
+def _instant(wall: datetime) -> int:
+    return (wall.astimezone(UTC) - _EPOCH) // _MS
 
 
 @lru_cache(maxsize=1024)

@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -108,6 +109,8 @@ TimeOfDay = Annotated[int, BeforeValidator(_time_of_day)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Cause = Annotated[str, AfterValidator(_cause)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+BASE_VARIANT = "base"
+"""The variant that is the template itself."""
 
 
 class _Table(BaseModel):
@@ -134,6 +137,15 @@ class Trigger(_Table):
     yields_to_rescue: bool = False
     """Superseded for `spacing.after_rescue` after another rescue email."""
     goals: tuple[Goal, ...] = ()
+    variants: dict[Name, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(default_factory=dict)
+    """Name -> weight: `base` is the template itself, any other is written in `<template>.<name>`."""
+
+    @field_validator("variants")
+    @classmethod
+    def _comparable(cls, value: dict[str, int]) -> dict[str, int]:
+        if value and not any(value.values()):
+            raise ValueError("at least one variant needs a weight above 0")
+        return value
 
 
 class Caps(_Table):
@@ -204,9 +216,25 @@ class Feedback(_Table):
 
 
 class Holdout(_Table):
-    """The share of suppliers that is written to by nobody, for comparison."""
+    """The share of suppliers who get nothing, for comparison."""
 
     share: float = Field(ge=0, le=1)
+    salt: str = ""
+    """Another salt makes another group."""
+
+
+class Experiments(_Table):
+    """What template variants have in common."""
+
+    salt: str = ""
+    """Another salt deals the suppliers out anew."""
+
+
+class Pace(_Table):
+    """How many emails a second one delivery process hands to a mail server that is not on this machine."""
+
+    a_second: float = Field(gt=0)
+    a_second_to_one_domain: float = Field(gt=0)
 
 
 class Policy(_Table):
@@ -221,6 +249,8 @@ class Policy(_Table):
     calls: Calls
     feedback: Feedback
     holdout: Holdout
+    experiments: Experiments = Experiments()
+    pace: Pace = Pace(a_second=50, a_second_to_one_domain=10)
     triggers: tuple[Trigger, ...] = Field(alias="trigger", min_length=1)
 
     @classmethod

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from scoring.decide import decide
+from scoring.hours import next_open
 from scoring.policy import Policy
 from scoring.time import MINUTE
 from tests.scoring_decide.cases import (
@@ -43,6 +44,15 @@ def test_every_decision_says_why_and_on_what() -> None:
     assert decision.inputs["risk_level"] == "at_risk"
     assert decision.inputs["seq"] == 10
     assert decision.inputs["decided_at"] == NINE
+    assert decision.inputs["has_address"] is True
+    assert decision.inputs["timezone"] == "UTC"
+    assert decision.inputs["last_email_at"] is None
+
+
+def test_what_was_opted_out_of_is_noted_with_the_decision_and_no_address_ever() -> None:
+    decision = decide_one(row("no_login_7_days"), facts=supplier(email_opt_out=True))
+    assert decision.inputs["email_opt_out"] is True
+    assert "example.com" not in str(decision.inputs)
 
 
 # consent and standing
@@ -59,7 +69,6 @@ def test_every_decision_says_why_and_on_what() -> None:
         ({"paused": True}, "paused", "paused", "paused"),
         ({"erased": True}, "erased", "erased", "erased"),
         ({"email": None}, "wait:address", "send", "send"),
-        ({"holdout": True}, "holdout", "holdout", "holdout"),
         ({"health": health(level="critical", cancelled=True)}, *["cancelled_supplier"] * 3),
     ],
 )
@@ -275,6 +284,11 @@ def test_emails_leave_from_eight_to_twenty() -> None:
     [
         ("America/New_York", "2026-03-07T22:00", "2026-03-08T08:00"),  # the clock goes forward in between
         ("America/New_York", "2026-10-31T22:00", "2026-11-01T08:00"),  # and back
+        ("Europe/London", "2026-03-28T20:00", "2026-03-29T08:00"),
+        ("Europe/London", "2026-10-24T20:00", "2026-10-25T08:00"),
+        ("Europe/London", "2026-03-29T00:59", "2026-03-29T08:00"),  # the minute before it goes forward
+        ("Australia/Lord_Howe", "2026-04-04T23:00", "2026-04-05T08:00"),  # back by half an hour
+        ("Africa/Cairo", "2026-04-23T21:00", "2026-04-24T08:00"),  # midnight itself is left out
         ("Asia/Kathmandu", "2026-01-19T07:59", "2026-01-19T08:00"),
         ("Pacific/Apia", "2011-12-29T21:00", "2011-12-31T08:00"),  # the 30th was left out
     ],
@@ -284,6 +298,47 @@ def test_the_morning_comes_by_her_own_clock(zone: str, now: str, opens: str) -> 
     due = row("zero_clients_imported", at)
     decision = decide_one(due, now=at, facts=supplier(zone=zone))
     assert (outcome(decision), decision.until) == ("wait:hours", local(opens, zone))
+
+
+def test_the_night_in_which_the_clock_changes_is_an_hour_shorter_or_longer() -> None:
+    zone = "Europe/London"
+    for eve, length in (("2026-03-28T20:00", 11), ("2026-10-24T20:00", 13), ("2026-06-01T20:00", 12)):
+        at = local(eve, zone)
+        decision = decide_one(row("low_client_adoption", at), now=at, facts=supplier(zone=zone))
+        assert decision.until == at + length * HOUR, eve
+
+
+@pytest.mark.parametrize(
+    ("morning", "sent_at"), [("2026-03-29", "2026-03-28T12:00"), ("2026-10-25", "2026-10-24T12:00")]
+)
+def test_twenty_hours_between_emails_are_hours_that_pass_not_hours_on_her_wall(
+    morning: str, sent_at: str
+) -> None:
+    zone = "Europe/London"
+    before = local(sent_at, zone)
+    decision = decide_one(
+        row("stuck_onboarding", before),
+        sent("low_client_adoption", before),
+        now=before + HOUR,
+        facts=supplier(zone=zone),
+    )
+    # noon and twenty hours is eight or, where the clock went forward, nine; where it went back, seven: eight
+    assert decision.until == max(before + 20 * HOUR, local(f"{morning}T08:00", zone))
+
+
+@pytest.mark.parametrize(
+    ("zone", "opening", "now", "opens_after_minutes"),
+    [
+        ("Europe/London", 90, "2026-10-25T01:10+01:00", 20),  # 01:30 comes twice: the first
+        ("Europe/London", 90, "2026-10-25T01:10+00:00", 20),  # … and the second, when the first is over
+        ("Europe/London", 90, "2026-03-29T00:50+00:00", 40),  # 01:30 is left out: 02:30 by the new clock
+    ],
+)
+def test_an_opening_in_the_hour_that_changes_is_never_in_the_past(
+    zone: str, opening: int, now: str, opens_after_minutes: int
+) -> None:
+    at = int(datetime.fromisoformat(now).timestamp()) * 1000
+    assert next_open(at, zone, "UTC", opening, 20 * 60) == at + opens_after_minutes * MINUTE
 
 
 @pytest.mark.parametrize("zone", [None, "Nowhere/Land", ""])
@@ -314,15 +369,6 @@ def test_a_celebration_of_her_own_act_leaves_at_once(
     night = NINE + 14 * HOUR
     due = row(trigger, night - age, cause_type=cause)
     assert outcome(decide_one(due, now=night)) == expected
-
-
-def test_holdout_is_asked_last_so_that_only_what_would_leave_is_compared() -> None:
-    apart = supplier(holdout=True)
-    night = NINE + 14 * HOUR
-    assert outcome(decide_one(row("low_client_adoption", night), now=night, facts=apart)) == "wait:hours"
-    capped = [sent("signed_up", NINE - day * DAY) for day in (1, 2, 3)]
-    assert outcome(decide_one(row("low_client_adoption"), *capped, facts=apart)) == "weekly_cap"
-    assert outcome(decide_one(row("low_client_adoption"), facts=apart)) == "holdout"
 
 
 def test_another_policy_decides_differently() -> None:
