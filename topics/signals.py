@@ -186,6 +186,24 @@ class InterventionChange(Model):
     signal_id: Text | None = Field(default=None, description="Id of the signal it answers.")
 
 
+class CallChange(Model):
+    """Data of what became of a call with a support agent."""
+
+    call_id: Text = Field(description="Id of the row in `support_interactions`.")
+    intervention_id: Text | None = Field(description="The intervention that offered the call, if one did.")
+    channel: Literal["support_call"]
+    interaction_type: Text = Field(
+        description="onboarding_call, technical_support, check_in, churn_prevention."
+    )
+    status: Literal["scheduled", "completed", "cancelled", "no_show"] = Field(
+        description="Status of the call after this event."
+    )
+    scheduled_at: Timestamp | None = Field(description="When it begins; null while no time is confirmed.")
+    urgency: Literal["low", "medium", "high"] | None
+    outcome: Literal["resolved", "escalated", "follow_up_needed"] | None
+    satisfaction_score: Annotated[int, Field(ge=1, le=5)] | None
+
+
 class RiskChanged(CloudEvent):
     """A supplier's risk level changed; the first evaluation included."""
 
@@ -215,13 +233,14 @@ class HealthUpdated(CloudEvent):
 
 
 class InterventionChanged(CloudEvent):
-    """An intervention changed its status, or feedback on it came; marketing automation listens here."""
+    """An intervention changed its status, or feedback or a call came of it; marketing automation listens here."""
 
     type: str = Field(
         pattern=r"^success\.intervention\.[a-z_]+$",
         description=(
             "`success.intervention.` and a status (scheduled, sent, suppressed, failed, unknown) "
-            "or feedback (opened, clicked, converted, …)."
+            "or feedback (opened, clicked, converted, …), or of a call call_requested, call_scheduled, "
+            "call_rescheduled, call_cancelled, call_completed, call_no_show."
         ),
     )
-    data: InterventionChange
+    data: InterventionChange | CallChange
