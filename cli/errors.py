@@ -19,7 +19,7 @@ class UsageError(click.UsageError):
     exit_code = 2
 
 
-OURS = {"topics", "scoring", "agents", "store", "runtime", "cli", "replay"}
+OURS = {"topics", "scoring", "agents", "store", "runtime", "api", "cli", "replay"}
 # Errors of libraries that mean a server is away; by name, so that none of them is imported for this.
 UNREACHABLE = {
     "aiokafka.errors": "Kafka",

@@ -1,0 +1,138 @@
+"""Errors as RFC 9457 problem details: whatever goes wrong, the body says what and what to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from psycopg import InterfaceError, OperationalError
+from psycopg_pool import PoolClosed, PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+"""JSON Schema of a problem, for the OpenAPI document."""
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+    """An error to answer with: `status`, one sentence of `detail` for people, further members in `more`."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = more
+
+
+def problem_response(problem: Problem) -> Response:
+    """The answer that says `problem`."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        **problem.more,
+    }
+    return Response(
+        orjson.dumps(body), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
+    )
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route in OpenAPI: these errors, as problems."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": SCHEMA}},
+        }
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem, also the framework's own (404, 405, 422) and the unexpected (500)."""
+    app.add_exception_handler(Problem, _ours)
+    app.add_exception_handler(HTTPException, _the_frameworks)
+    app.add_exception_handler(RequestValidationError, _not_as_asked)
+    for kind in (OperationalError, InterfaceError, PoolTimeout, PoolClosed):
+        app.add_exception_handler(kind, _database_away)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _ours(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, Problem):
+        raise error
+    return problem_response(error)
+
+
+async def _the_frameworks(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    details = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not for {request.url.path}",
+    }
+    detail = details.get(HTTPStatus(error.status_code), str(error.detail))
+    return problem_response(Problem(error.status_code, detail, headers=error.headers))
+
+
+async def _not_as_asked(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    # `input` and `ctx` stay out: they repeat what was sent, which may be personal.
+    errors = [
+        {
+            "field": ".".join(str(part) for part in each["loc"][1:]) or str(each["loc"][0]),
+            "detail": each["msg"].removeprefix("Value error, "),
+        }
+        for each in error.errors()
+    ]
+    said = "; ".join(f"{each['field']}: {each['detail']}" for each in errors)
+    return problem_response(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, said, errors=errors))
+
+
+async def _database_away(_request: Request, error: Exception) -> Response:
+    logger.warning("a request failed because Postgres is away: %s", " ".join(str(error).split()))
+    detail = "the database does not answer; try again in some seconds"
+    return problem_response(
+        Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+    )
+
+
+async def _unexpected(_request: Request, _error: Exception) -> Response:
+    # The server logs the error with its traceback; the answer tells nothing of our insides.
+    detail = "something went wrong on our side; it is logged"
+    return problem_response(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail))

@@ -1,0 +1,56 @@
+"""What handlers work with: settings, clock, policy, database and the way to Kafka, opened by the app's lifespan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from runtime.clock import Clock
+from runtime.settings import Settings
+from scoring.policy import Policy
+from store.outbox import Event
+
+if TYPE_CHECKING:
+    from api.auth import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One object a running app."""
+
+    settings: Settings
+    clock: Clock
+    policy: Policy
+    pool: AsyncConnectionPool[AsyncConnection]
+    """Connections in the role `success_api`, which see nothing until `transaction` says who asks."""
+    writer_pool: AsyncConnectionPool[AsyncConnection]
+    """Connections in the role `success_writer`, for what no caller may do himself (publishing the outbox, erasure)."""
+    publish: Callable[[Sequence[Event]], Awaitable[None]]
+    """Send events to Kafka, in order; returns once they are acked."""
+    wake_publisher: Callable[[], None]
+    """Say that the outbox holds something new, after the commit."""
+
+    @asynccontextmanager
+    async def transaction(self, caller: Caller) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that sees and changes what row-level security lets `caller` see and change."""
+        claims = json.dumps({"role": caller.role, "sub": caller.subject})
+        async with self.pool.connection() as conn:
+            await conn.execute("SELECT set_config('request.jwt.claims', %s, true)", (claims,))
+            yield conn
+
+
+def services(request: Request) -> Services:
+    """Give a handler the app's services."""
+    opened: Services = request.app.state.services
+    return opened
+
+
+InServices = Annotated[Services, Depends(services)]
+"""A handler's parameter: the app's services."""

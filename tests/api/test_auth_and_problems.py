@@ -1,0 +1,185 @@
+"""Who may ask, and what is said to whom something is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import jwt
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from fastapi import FastAPI, Query
+from httpx import AsyncClient, Response
+
+from api.app import build_app
+from api.auth import AnyCaller, OwnSupplier, ServiceOnly, Staff, TokenError, Tokens
+from api.services import InServices
+from runtime.settings import Settings, SettingsError
+from tests.api.conftest import running
+
+pytestmark = pytest.mark.stack
+
+SARAH, EMMA = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+
+
+def add_routes(app: FastAPI) -> None:
+    """Routes as other modules write them."""
+
+    @app.get("/test/suppliers/{supplierId}")
+    async def of_supplier(
+        supplier_id: OwnSupplier, caller: AnyCaller, services: InServices
+    ) -> dict[str, list[str]]:
+        del supplier_id
+        async with services.transaction(caller) as conn:
+            found = await conn.execute("SELECT id::text FROM suppliers ORDER BY id")
+            return {"sees": [row[0] for row in await found.fetchall()]}
+
+    @app.get("/test/staff")
+    async def staff(caller: Staff) -> str:
+        return caller.subject
+
+    @app.get("/test/service")
+    async def service(caller: ServiceOnly, days: Annotated[int, Query(ge=1)] = 1) -> str:
+        return f"{caller.role} {days}"
+
+    @app.get("/test/broken")
+    async def broken() -> None:
+        raise RuntimeError("the password is hunter2")
+
+
+@pytest.fixture
+async def api(settings: Settings, clock) -> AsyncIterator[AsyncClient]:
+    app = build_app(settings, clock)
+    add_routes(app)
+    async with running(app) as client:
+        yield client
+
+
+def assert_problem(answer: Response, status: int) -> dict:
+    """The answer is a problem of this status; returns its members."""
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+@pytest.mark.parametrize("header", [None, "Bearer", "Basic c2FyYWg6eA==", "Bearer not.a.token", "Bearer "])
+async def test_without_a_good_token_the_answer_is_401(api: AsyncClient, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    answer = await api.get("/test/staff", headers=headers)
+    assert_problem(answer, 401)
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_an_expired_token_says_so(api: AsyncClient, token) -> None:
+    answer = await api.get("/test/staff", headers=token("agent", lifetime_s=-3600))
+    assert "expired" in assert_problem(answer, 401)["detail"]
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{}, {"role": "admin"}, {"role": "supplier"}, {"role": "supplier", "sub": "sarah"}, {"role": ["agent"]}],
+)
+async def test_a_token_without_a_known_role_or_supplier_is_401(
+    api: AsyncClient, settings: Settings, claims: dict
+) -> None:
+    signed = jwt.encode(claims, settings.secret("jwt_secret"), algorithm="HS256")
+    assert_problem(await api.get("/test/staff", headers={"Authorization": f"Bearer {signed}"}), 401)
+
+
+async def test_a_token_of_another_key_or_of_none_is_401(api: AsyncClient) -> None:
+    for signed in (
+        jwt.encode({"role": "service"}, "another secret of thirty-two bytes", algorithm="HS256"),
+        jwt.encode({"role": "service"}, None, algorithm="none"),
+    ):
+        assert_problem(await api.get("/test/staff", headers={"Authorization": f"Bearer {signed}"}), 401)
+
+
+async def test_a_role_that_may_not_is_403(api: AsyncClient, token) -> None:
+    assert_problem(await api.get("/test/staff", headers=token("supplier", SARAH)), 403)
+    assert_problem(await api.get("/test/service", headers=token("agent")), 403)
+    assert (await api.get("/test/service", headers=token("service"))).json() == "service 1"
+
+
+async def test_another_supplier_is_404_and_row_level_security_agrees(api: AsyncClient, token, world) -> None:
+    for who in (SARAH, EMMA):
+        await world.query("INSERT INTO suppliers (id) VALUES (%s)", who)
+    hers = await api.get(f"/test/suppliers/{SARAH}", headers=token("supplier", SARAH))
+    assert hers.json() == {"sees": [SARAH]}
+    assert_problem(await api.get(f"/test/suppliers/{EMMA}", headers=token("supplier", SARAH)), 404)
+    agents = await api.get(f"/test/suppliers/{SARAH.upper()}", headers=token("agent"))
+    assert agents.json() == {"sees": [SARAH, EMMA]}
+
+
+async def test_a_missing_token_is_said_before_a_wrong_id(api: AsyncClient, token) -> None:
+    assert_problem(await api.get("/test/suppliers/sarah"), 401)
+    assert_problem(await api.get("/test/suppliers/sarah", headers=token("agent")), 422)
+
+
+async def test_an_issuers_keys_replace_our_secret(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With SUCCESS_JWKS_URL alone the embedded stack's public secret opens nothing."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    issued = settings.model_copy(update={"jwks_url": "https://issuer.example/keys", "jwt_secret": None})
+    tokens = Tokens(issued)
+
+    class Found:
+        def __init__(self) -> None:
+            self.key = key.public_key()
+
+    monkeypatch.setattr(jwt.PyJWKClient, "get_signing_key_from_jwt", lambda *_: Found())
+    caller = await tokens.read(jwt.encode({"role": "supplier", "sub": SARAH}, key, algorithm="RS256"))
+    assert (caller.role, caller.subject) == ("supplier", SARAH)
+    with pytest.raises(TokenError):
+        await tokens.read(jwt.encode({"role": "service"}, "embedded-stack-only" * 2, algorithm="HS256"))
+
+
+async def test_every_error_is_a_problem(api: AsyncClient, token) -> None:
+    assert_problem(await api.get("/nothing/here"), 404)
+    refused = await api.post("/healthz")
+    assert_problem(refused, 405)
+    assert "GET" in refused.headers["allow"]
+    wrong = await api.get("/test/service", params={"days": "none"}, headers=token("service"))
+    assert assert_problem(wrong, 422)["errors"][0]["field"] == "days"
+    broken = assert_problem(await api.get("/test/broken"), 500)
+    assert "hunter2" not in str(broken)
+
+
+async def test_openapi_says_what_problems_look_like(api: AsyncClient) -> None:
+    document = (await api.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.")
+    assert "application/problem+json" in str(document["paths"]["/readyz"]["get"]["responses"]["503"])
+
+
+async def test_probes(api: AsyncClient, settings: Settings) -> None:
+    assert (await api.get("/healthz")).json() == {"status": "ok"}
+    assert (await api.get("/readyz")).json() == {"status": "ready"}
+    async with await psycopg.AsyncConnection.connect(settings.database_url) as conn:
+        await conn.execute("DROP TABLE suppliers CASCADE")
+    assert "success migrate" in assert_problem(await api.get("/readyz"), 503)["detail"]
+
+
+def test_nothing_connects_before_the_lifespan(settings: Settings, clock) -> None:
+    away = {"kafka": "127.0.0.1:1", "database_url": "postgresql://nobody@127.0.0.1:1/none"}
+    build_app(settings.model_copy(update=away), clock)
+
+
+def test_a_missing_secret_stops_the_start(settings: Settings) -> None:
+    away = {"kafka": "kafka.example:9092", "database_url": "postgresql://u@db.example/success"}
+    with pytest.raises(SettingsError, match="SUCCESS_WEBHOOK_SECRET"):
+        build_app(settings.model_copy(update={**away, "webhook_secret": None}))
+
+
+async def test_pages_of_listed_origins_may_call(settings: Settings, clock) -> None:
+    allowing = settings.model_copy(update={"cors_origins": "https://app.example, https://other.example"})
+    async with running(build_app(allowing, clock)) as client:
+        asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+        answer = await client.options("/healthz", headers=asked)
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        stranger = await client.get("/healthz", headers={"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in stranger.headers
