@@ -34,9 +34,6 @@ def _blank_as_absent(value: object) -> object:
 
 
 BlankIsAbsent = BeforeValidator(_blank_as_absent)
-Line = Annotated[Text, Field(pattern=r"^[^\r\n]*$")]
-"""Text that fits on one line, so that it can stand in a header of an email."""
-
 
 class Profile(Model):
     """A supplier's profile; it replaces the one before it wholly. Empty text counts as absent."""
@@ -45,13 +42,13 @@ class Profile(Model):
     email: Annotated[
         Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")] | None, BlankIsAbsent
     ] = Field(default=None, description="Address that our emails go to.")
-    first_name: Annotated[Line | None, BlankIsAbsent] = Field(
+    first_name: Annotated[Text | None, BlankIsAbsent] = Field(
         default=None, description="How our messages address the supplier."
     )
-    business_name: Annotated[Line | None, BlankIsAbsent] = Field(
+    business_name: Annotated[Text | None, BlankIsAbsent] = Field(
         default=None, description="Name of the supplier's business."
     )
-    vendor_type: Annotated[Line | None, BlankIsAbsent] = Field(
+    vendor_type: Annotated[Text | None, BlankIsAbsent] = Field(
         default=None, description="Trade, such as photographer or florist."
     )
     timezone: Annotated[Annotated[str, AfterValidator(_zone)] | None, BlankIsAbsent] = Field(
