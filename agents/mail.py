@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import logging
 import re
 import ssl
@@ -12,11 +14,15 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
+from agents.dkim_signing import Signer
+from agents.message import domain_of
 from runtime.settings import SettingsError
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
     from types import TracebackType
+
+    from runtime.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +30,9 @@ TIMEOUT_S = 30.0
 _START_INPUT = 354
 _PERMANENT = 500
 _LEADING_PERIOD = re.compile(rb"^\.", re.MULTILINE)
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_CLOSING = 421
+IDLE_S = 20.0
+"""A connection that lay idle longer is not used again: mail servers hang up without a word."""
 _NOT_SAID = "the connection broke before the server's answer"
 
 
@@ -37,6 +45,8 @@ class MailServer:
     tls: bool
     username: str | None
     password: str | None
+    is_local: bool = False
+    """On this machine: its certificate is not checked, and nobody listens in between."""
 
     @classmethod
     def from_url(cls, url: str) -> MailServer:
@@ -55,7 +65,15 @@ class MailServer:
             tls,
             unquote(parts.username) if parts.username else None,
             unquote(parts.password) if parts.password else None,
+            _is_loopback(parts.hostname),
         )
+
+    @property
+    def start_tls(self) -> bool | None:
+        """Whether STARTTLS is a must; None: where it is offered. A password never crosses a network in the clear."""
+        if self.tls:
+            return False
+        return True if self.password and not self.is_local else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +88,39 @@ class Verdict:
     said: str
 
 
-class Mailer:
-    """A connection to the mail server, opened when first needed; an async context manager that closes it."""
+class _HungUpError(Exception):
+    """The server closed the connection before it saw anything of a message."""
 
-    def __init__(self, server: MailServer, hostname: str = "localhost", timeout_s: float = TIMEOUT_S) -> None:
+
+class Mailer:
+    """A connection to the mail server, opened when first needed; an async context manager that closes it.
+
+    It serves one message after the other, and is opened anew when the server has hung up in between. With a
+    `signer` every message is signed.
+    """
+
+    def __init__(
+        self,
+        server: MailServer,
+        hostname: str = "localhost",
+        timeout_s: float = TIMEOUT_S,
+        signer: Signer | None = None,
+    ) -> None:
         self._server = server
         self._hostname = hostname
         self._timeout_s = timeout_s
+        self._signer = signer
         self._client: aiosmtplib.SMTP | None = None
+        self._used_at = 0.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Make a mailer for SUCCESS_SMTP_URL that signs where SUCCESS_DKIM_KEY is set; SettingsError if it can't."""
+        return cls(
+            MailServer.from_url(settings.smtp_url),
+            domain_of(settings.mail_return_path),
+            signer=Signer.from_settings(settings),
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,6 +133,20 @@ class Mailer:
     async def send(self, sender: str, recipient: str, message: EmailMessage) -> Verdict:
         """Send one message from envelope `sender` to one recipient."""
         content = message.as_bytes(policy=SMTP_POLICY)
+        if self._signer is not None:
+            content = self._signer.sign(content)
+        if self._is_open():
+            try:
+                return await self._try(sender, recipient, content)
+            except _HungUpError as error:
+                logger.debug("the mail server hung up between two messages: %s", error)
+        try:
+            return await self._try(sender, recipient, content)
+        except _HungUpError as error:
+            return Verdict("later", _said(error))
+
+    async def _try(self, sender: str, recipient: str, content: bytes) -> Verdict:
+        """Try once; _HungUpError if the server left before it saw anything of the message."""
         try:
             client = await self._connected()
         except (aiosmtplib.SMTPException, OSError, ssl.SSLError) as error:
@@ -98,6 +155,22 @@ class Mailer:
             return Verdict("later", f"can't connect to the mail server: {_said(error)}")
         try:
             await client.mail(sender, timeout=self._timeout_s)
+        except aiosmtplib.SMTPServerDisconnected as error:
+            await self.close()
+            raise _HungUpError(_said(error)) from error
+        except aiosmtplib.SMTPResponseException as error:
+            if error.code == _CLOSING:  # such as after its greatest number of messages on one connection
+                await self.close()
+                raise _HungUpError(f"{error.code} {error.message}") from error
+            await self._forget_message(client)
+            return _refusal(error.code, error.message)
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            await self.close()
+            return Verdict("later", _said(error))
+        return await self._try_recipient(client, recipient, content)
+
+    async def _try_recipient(self, client: aiosmtplib.SMTP, recipient: str, content: bytes) -> Verdict:
+        try:
             await client.rcpt(recipient, timeout=self._timeout_s)
             start = await client.execute_command(b"DATA", timeout=self._timeout_s)
         except aiosmtplib.SMTPResponseException as error:
@@ -125,6 +198,7 @@ class Mailer:
         except (aiosmtplib.SMTPException, OSError) as error:
             await self.close()
             return Verdict("unknown", f"{_NOT_SAID}: {_said(error)}")
+        self._used_at = asyncio.get_running_loop().time()
         if answer.code < 300:  # noqa: PLR2004 - RFC 5321: 2yz is a yes
             return Verdict("accepted", answer.message)
         return _refusal(answer.code, answer.message)
@@ -141,7 +215,16 @@ class Mailer:
                 logger.debug("the mail server did not answer QUIT: %s", error)
         client.close()
 
+    def _is_open(self) -> bool:
+        return self._client is not None and self._client.is_connected
+
+    async def close_if_idle(self) -> None:
+        """Say goodbye if nothing was sent for a while."""
+        if asyncio.get_running_loop().time() - self._used_at > IDLE_S:
+            await self.close()
+
     async def _connected(self) -> aiosmtplib.SMTP:
+        await self.close_if_idle()
         if self._client is not None and self._client.is_connected:
             return self._client
         server = self._server
@@ -151,12 +234,13 @@ class Mailer:
             username=server.username,
             password=server.password,
             use_tls=server.tls,
-            # None: STARTTLS where it is offered. A password never crosses a network in the clear.
-            start_tls=True if server.password and not server.tls and server.host not in _LOOPBACK else None,
+            start_tls=server.start_tls,
+            validate_certs=not server.is_local,
             local_hostname=self._hostname,
             timeout=self._timeout_s,
         )
         await self._client.connect()
+        self._used_at = asyncio.get_running_loop().time()
         return self._client
 
     async def _forget_message(self, client: aiosmtplib.SMTP) -> None:
@@ -170,6 +254,13 @@ class Mailer:
 
 def _refusal(code: int, message: str) -> Verdict:
     return Verdict("refused" if code >= _PERMANENT else "later", f"{code} {message}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _said(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from jinja2 import FileSystemLoader, StrictUndefined, TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 import templates
+from scoring.experiments import template_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,24 +68,26 @@ def render_text(path: str, variables: Mapping[str, Any]) -> Rendered:
     """Render a text template (`in_app/welcome`, `tasks/call_offer`): a subject line and a body."""
     template = _environment().get_template(f"{path}.txt")
     context = template.new_context(dict(variables))
+    text = "".join(template.root_render_func(context))  # which also gathers the blocks of what it extends
 
     def block(name: str) -> str:
-        blocks = template.blocks
-        return " ".join("".join(blocks[name](context)).split()) if name in blocks else ""
+        blocks = context.blocks.get(name)
+        return " ".join("".join(blocks[0](context)).split()) if blocks else ""
 
-    return Rendered(block("subject"), block("preheader"), _letter(template.render(variables)), "")
+    return Rendered(block("subject"), block("preheader"), _letter(text), "")
 
 
 def email_templates() -> list[str]:
-    """Name the email templates that exist."""
-    return sorted(path.stem for path in (ROOT / "email").glob("*.html") if not path.stem.startswith("_"))
+    """Name the email templates that exist, variants left out."""
+    return sorted(path.stem for path in (ROOT / "email").glob("[!_]*.html") if "." not in path.stem)
 
 
 def _files(trigger: Trigger) -> Iterable[str]:
-    path = f"{FOLDERS[trigger.channel]}/{trigger.template}"
-    yield f"{path}.txt"
-    if trigger.channel == "email":
-        yield f"{path}.html"
+    for variant in (None, *trigger.variants):
+        path = f"{FOLDERS[trigger.channel]}/{template_file(trigger.template, variant)}"
+        yield f"{path}.txt"
+        if trigger.channel == "email":
+            yield f"{path}.html"
 
 
 @cache

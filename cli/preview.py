@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agents.letter import variables
-from agents.mail import Mailer, MailServer
-from agents.message import build_message, domain_of
+from agents.mail import Mailer
+from agents.message import build_message
 from agents.render import FOLDERS, Rendered, render_email, render_text
 from agents.sample import NOW, sample_intervention, sample_supplier
 from cli.errors import CommandError, UsageError
@@ -103,7 +103,7 @@ async def _send(
         )
     except ValueError as error:
         raise UsageError(f"{address!r} is no email address ({error})") from None
-    async with Mailer(MailServer.from_url(settings.smtp_url), domain_of(settings.mail_return_path)) as mailer:
+    async with Mailer.from_settings(settings) as mailer:
         verdict = await mailer.send(settings.mail_return_path, address, message)
     if verdict.outcome != "accepted":
         raise CommandError(f"not sent: {verdict.said}; `success doctor` checks the mail server")

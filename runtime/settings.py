@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     mail_return_path: str = "bounces@wedsync.example"
     mail_address: str = "WedSync Ltd, 1 Example Street, London, United Kingdom"
     dkim_key: Path | None = None
+    dkim_selector: str = Field(default="success", pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$")
     webhook_secret: str | None = Field(default=None, repr=False)
     secret_key: str | None = Field(default=None, repr=False)
     policy: Path | None = None

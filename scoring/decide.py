@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from scoring.experiments import Assignment, assign
+from scoring.experiments import HOLDOUT, Assignment, assign
 from scoring.hours import next_open
 from scoring.policy import Channel, Kind, Policy, Trigger
 from scoring.resolved import Health, holds
@@ -115,6 +115,11 @@ class Decision:
     experiment: str | None = None
     variant: str | None = None
     """The group of the experiment that this message is part of, once it is sent or held out."""
+
+    @property
+    def template_variant(self) -> str | None:
+        """The variant of the template to write it in; None where the template has none."""
+        return None if self.experiment in {None, HOLDOUT} else self.variant
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ class Change:
     claimed_at: int | None = None
     sent_at: int | None = None
     last_error: str | None = None
+    experiment: str | None = None
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ async def apply_decisions(conn: AsyncConnection, changes: Sequence[Change]) -> N
                 "claimed_at": _text(change.claimed_at),
                 "sent_at": _text(change.sent_at),
                 "last_error": change.last_error,
+                "experiment": change.experiment,
+                "variant": change.variant,
                 "metadata": change.metadata,
             }
             for change in changes
@@ -223,6 +227,7 @@ def _supplier(found: dict[str, Any]) -> Supplier:
         zone=found["timezone"],
         email_opt_out=found["email_opt_out"],
         all_opt_out=found["all_opt_out"],
+        held=found["held"],
         health=None if found["seq"] is None else _health(found, snapshot),
     )
     return Supplier(

@@ -46,6 +46,7 @@ WHERE supplier_id = %(supplier)s AND status IN ('sending', 'sent', 'unknown')
 -- Who she is and how she is doing, as far as a decision and a letter need it.
 SELECT s.id::text AS id, nullif(s.email, '') AS email, s.first_name, s.business_name, s.vendor_type, s.timezone,
     s.locale, s.email_opt_out, s.all_opt_out,
+    EXISTS (SELECT FROM supplier_holds o WHERE o.supplier_id = s.id) AS held,
     h.seq, h.health_score, h.risk_level, h.last_login, h.calculated_at, h.breakdown, h.facts
 FROM suppliers s
 LEFT JOIN customer_health h ON h.supplier_id = s.id
@@ -60,10 +61,12 @@ SET status = r.status,
     claimed_at = r.claimed_at,
     sent_at = r.sent_at,
     last_error = coalesce(r.last_error, i.last_error),
+    experiment = r.experiment,
+    variant = r.variant,
     metadata = (i.metadata - 'waiting') || r.metadata
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
     id uuid, status text, reason text, not_before timestamptz, claimed_at timestamptz, sent_at timestamptz,
-    last_error text, metadata jsonb)
+    last_error text, experiment text, variant text, metadata jsonb)
 WHERE i.id = r.id AND i.status = 'scheduled'
 
 -- name: open_call

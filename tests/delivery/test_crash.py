@@ -125,7 +125,9 @@ async def test_who_was_taken_for_dead_still_notes_what_it_knows(
 
     def lose_the_lock(_message: EmailMessage) -> str:
         # its connection breaks and a sibling gives the row up, while the mail server thinks
-        asyncio.run_coroutine_threadsafe(delivery.aclose(), loop).result(30)
+        connection = delivery._owner_connection
+        assert connection is not None
+        asyncio.run_coroutine_threadsafe(connection.close(), loop).result(30)
         asyncio.run_coroutine_threadsafe(world.delivery().deliver_due(), loop).result(30)
         return "250 OK"
 
