@@ -37,8 +37,8 @@ class Causes(msgspec.Struct, array_like=True):
         listed = [
             {
                 "component": COMPONENTS[component],
-                "before": round(before, 9),
-                "after": round(after, 9),
+                "before": before,
+                "after": after,
                 "event": event,
             }
             for component, before, after, event in self.newest
@@ -48,8 +48,8 @@ class Causes(msgspec.Struct, array_like=True):
             listed[:0] = [
                 {
                     "component": COMPONENTS[component],
-                    "before": round(before, 9),
-                    "after": round(after, 9),
+                    "before": before,
+                    "after": after,
                     "event": MERGED,
                 }
                 for component, (before, after) in sorted(self.earlier.items())

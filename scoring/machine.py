@@ -234,8 +234,8 @@ def _note_change(
 
 
 def breakdown(state: State) -> dict[str, float]:
-    """The points of each component, to 9 decimals."""
-    return {name: round(points, 9) for name, points in zip(COMPONENTS, state.points, strict=True)}
+    """The points of each component, unrounded: they add up to the sum."""
+    return dict(zip(COMPONENTS, state.points, strict=True))
 
 
 def _cause(event: Event | None, at: int) -> str:
