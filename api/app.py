@@ -14,7 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from agents.kafka import client_options
 from agents.outbox_publisher import keep_publishing, publish_all, sender
-from api import probes, problems
+from api import calls, probes, problems
 from api.auth import Tokens
 from api.services import Services
 from runtime.clock import Clock, SystemClock
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 ROUTERS: tuple[APIRouter, ...] = (
     # one line a resource; a module of `api/` has one `router`
     probes.router,
+    calls.router,
 )
 PUBLISH_EVERY_S = 2.0
 """Between two looks at the outbox; after a change of ours it is looked at at once."""

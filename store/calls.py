@@ -83,7 +83,6 @@ class MailOutcome:
     sent_at: int | None = None
     not_before: int | None = None
     error: str | None = None
-    message_id: str | None = None
 
 
 async def lock_bookings(conn: AsyncConnection) -> None:
@@ -210,7 +209,6 @@ async def note_mail(conn: AsyncConnection, mail: Mail, owner: int, outcome: Mail
         "sent_at": _optional_time(outcome.sent_at),
         "not_before": _optional_time(outcome.not_before),
         "last_error": outcome.error,
-        "message_id": outcome.message_id,
     }
     found = await (await conn.execute(SQL["note_mail"], parameters)).fetchone()
     return found[0] if found else None

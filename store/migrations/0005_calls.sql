@@ -44,7 +44,6 @@ CREATE TABLE transactional_mails (
     attempts INT NOT NULL DEFAULT 0,
     last_error TEXT,
     sent_at TIMESTAMPTZ,
-    message_id TEXT,
     UNIQUE (call_id, sequence),
     CONSTRAINT transactional_mails_sent_has_its_time CHECK ((status = 'sent') = (sent_at IS NOT NULL))
 );

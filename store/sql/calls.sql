@@ -96,7 +96,6 @@ SET status = CASE
             SELECT FROM transactional_mails newer WHERE newer.call_id = m.call_id AND newer.sequence > m.sequence)
         THEN 'superseded' ELSE %(status)s END,
     sent_at = %(sent_at)s,
-    message_id = coalesce(%(message_id)s, message_id),
     not_before = coalesce(%(not_before)s, not_before),
     attempts = attempts + 1,
     claim = NULL,

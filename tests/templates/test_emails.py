@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from jinja2 import UndefinedError
 
+from agents.invitation import TEMPLATES as CALL_TEMPLATES
 from agents.letter import points_text, readable, variables, vendor
 from agents.message import build_message
 from agents.render import (
@@ -101,7 +102,7 @@ class Page(HTMLParser):
 
 def test_every_template_that_the_policy_names_exists() -> None:
     check_templates(POLICY)
-    assert set(email_templates()) == {template for template, _ in EMAILS}
+    assert set(email_templates()) == {template for template, _ in EMAILS} | set(CALL_TEMPLATES)
 
 
 def test_a_policy_with_a_template_that_is_not_there_is_refused() -> None:
