@@ -197,6 +197,7 @@ class Engine:
         self.progress: dict[TP, int] = {}
         """Offset up to which everything is durable and acked."""
         self.failure: WorkerFailedError | None = None
+        self.failed = asyncio.Event()
         self._open_lane = open_lane
         self._stateful_topic = stateful_topic
         self._compacted_topics = frozenset(compacted_topics)
@@ -290,14 +291,10 @@ class Engine:
         if self.failure is None:
             self.failure = WorkerFailedError(f"{reason}: {error!r}" if error else reason)
             self.failure.__cause__ = error
+        self.failed.set()
         self._fail_stop(reason, error)
 
     def assert_healthy(self) -> None:
         """Raise `WorkerFailedError` if the worker has failed."""
         if self.failure is not None:
             raise self.failure
-
-    async def notify_failure(self) -> None:
-        """Wake whoever waits in `processed`."""
-        async with self._changed:
-            self._changed.notify_all()

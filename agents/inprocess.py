@@ -70,6 +70,8 @@ class InProcessWorker:
         self._outer_fail_stop = fail_stop
         self._failed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self.wall_clock: WallClock | None = None
+        """Ticks once a second while the worker runs, if there is a grace."""
         self.app: SuccessApp = build_app(
             settings,
             clock,
@@ -97,13 +99,16 @@ class InProcessWorker:
         await self._unless_failed(self.app.start())
         self._spawn(self._watch_app())
         if self._grace_ms is not None:
-            self._spawn(WallClock(self.app.engine, self._grace_ms, self._end_of).run())
+            self.wall_clock = WallClock(self.app.engine, self._grace_ms, self._end_of)
+            self._spawn(self.wall_clock.run())
 
     async def stop(self) -> None:
-        """Flush, commit and leave."""
+        """Flush, commit and leave; after a failure just leave."""
         tasks, self._tasks = self._tasks, []
         for task in tasks[1:]:  # the lease is kept to the last
             task.cancel()
+        if self._failed.is_set():
+            await self.app.engine.close_lanes()
         await self.app.stop()
         await self.app.engine.close_lanes()
         await self.app.batch_producer.stop()

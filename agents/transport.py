@@ -113,6 +113,18 @@ class BatchConsumer(driver.Consumer):
         super().stop_flow()
         self.app.engine.on_sources_closed()
 
+    async def wait_empty(self) -> None:
+        """Wait for what was begun to be acked, unless the worker has failed: then it never will be."""
+        failed = asyncio.ensure_future(self.app.engine.failed.wait())
+        waiting = asyncio.ensure_future(super().wait_empty())
+        try:
+            await asyncio.wait({failed, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                waiting.result()
+        finally:
+            failed.cancel()
+            waiting.cancel()
+
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Keep the sources closed until the recovery that follows has sought."""
         self._open = False
