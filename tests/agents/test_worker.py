@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from agents.activity import ScoringHandler
@@ -254,13 +255,22 @@ async def test_a_lost_commit_repeats_no_event(settings: Settings) -> None:
     """Vanilla tables run ahead of the commit and count again after a crash: the state says where to go on."""
     async with running(settings) as worker:
         await send(settings, worker, [event_record(ANNA, "form.created", now_ms(), form_id="f")])
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    await admin.delete_consumer_groups([f"{settings.topic_prefix}success-worker"])
-    await admin.close()
+    await commit_nothing(settings)
     async with running(settings) as worker:
         await send(settings, worker, [event_record(ANNA, "form.created", now_ms(), form_id="g")])
     assert [snapshot["data"]["forms"]["created"] for snapshot in await values(settings, HEALTH)] == [1, 2]
+
+
+async def commit_nothing(settings: Settings) -> None:
+    """Set the group's offsets of the activity topic back to its beginning."""
+    group = f"{settings.topic_prefix}success-worker"
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, group_id=group, enable_auto_commit=False)
+    await consumer.start()
+    topic = full_name(settings.topic_prefix, ACTIVITY)
+    partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
+    consumer.assign(partitions)
+    await consumer.commit(dict.fromkeys(partitions, 0))
+    await consumer.stop()
 
 
 async def test_a_lost_state_is_rebuilt_from_the_log_whatever_was_committed(settings: Settings) -> None:
