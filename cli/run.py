@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -100,7 +101,9 @@ def _target(keep: bool, data: Path | None) -> Iterator[Target]:
         told.secret("secret_key")  # complain now, not when the first links are signed
         yield Target(told, _addresses_of(told))
         return
-    stack = Stack(data, ephemeral=True, notify=lambda line: click.echo(line, err=True))
+    # a folder that is ours but not the stack's own: what was sent stays to be read when the rest is gone
+    folder = data or Path(tempfile.mkdtemp(prefix="success-run-"))
+    stack = Stack(folder, ephemeral=True, notify=lambda line: click.echo(line, err=True))
     addresses = stack.start()
     try:
         yield Target(_settings_for(addresses), addresses.as_json())

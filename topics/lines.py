@@ -13,6 +13,10 @@ import msgspec
 from topics.catalog import ACTIVITY, PROFILES
 
 
+BOM = b"\xef\xbb\xbf"
+"""What some editors put in front of a UTF-8 file."""
+
+
 class Line(NamedTuple):
     """Where a line goes: `topic` is the catalogue's name; key and value as a record has them."""
 
@@ -44,6 +48,7 @@ def read_line(text: bytes | str) -> Line:
     whose compacted topic takes no record without one, has an empty key.
     """
     line = (text.encode(errors="surrogateescape") if isinstance(text, str) else text).strip()
+    line = line.removeprefix(BOM)
     try:
         shape = _decode_shape(line)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -49,3 +49,8 @@ def test_no_line_is_turned_away(line):
     assert topic in {ACTIVITY, PROFILES}
     assert key is None or isinstance(key, bytes)
     assert value in line
+
+
+def test_a_byte_order_mark_in_front_of_a_file_is_no_part_of_its_first_line():
+    line = b'\xef\xbb\xbf{"profile": {"id": "x"}}'
+    assert read_line(line) == read_line(line[3:])
