@@ -1,7 +1,8 @@
 """Signed links in emails: they name a supplier and a message, never expire, and can't be made up.
 
 `{public_url}/e/<action>/<token>`; a token is base64url of supplier id, intervention id and an HMAC-SHA-256 over both
-and the action, cut to 128 bits. Answering them (`/e/...`) is the API's part.
+and the action, cut to 128 bits. A click's token also holds the address it leads to, under the same signature, so
+that nobody can make our links lead elsewhere. Answering them (`/e/...`) is the API's part.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID
 
 Action = Literal["unsubscribe", "preferences", "open", "click"]
@@ -28,24 +30,75 @@ class Linked(NamedTuple):
 def sign(action: Action, supplier_id: str, intervention_id: str, key: str) -> str:
     """Make the token of a link; `key` is the setting `secret_key`."""
     ids = UUID(supplier_id).bytes + UUID(intervention_id).bytes
-    return base64.urlsafe_b64encode(ids + _signature(action, ids, key)).rstrip(b"=").decode()
+    return _text(ids + _signature(action, ids, key))
 
 
 def verify(action: Action, token: str, key: str) -> Linked | None:
     """Read a token that `sign` made for the same action and key; None for any other text."""
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return None
+    raw = _raw(token)
     ids, signature = raw[:_IDS_BYTES], raw[_IDS_BYTES:]
     if len(ids) < _IDS_BYTES or not hmac.compare_digest(signature, _signature(action, ids, key)):
         return None
-    return Linked(str(UUID(bytes=ids[:16])), str(UUID(bytes=ids[16:])))
+    return _linked(ids)
+
+
+class Click(NamedTuple):
+    """Whom and which message a click is about, and where it leads."""
+
+    linked: Linked
+    destination: str
+
+
+def sign_click(destination: str, supplier_id: str, intervention_id: str, key: str) -> str:
+    """Make the token of a link that leads to `destination`; ValueError unless that is a plain web address."""
+    if not is_web_address(destination):
+        raise ValueError(f"a link in an email must lead to a web address, not to {destination!r}")
+    payload = UUID(supplier_id).bytes + UUID(intervention_id).bytes + destination.encode()
+    return _text(payload[:_IDS_BYTES] + _signature("click", payload, key) + payload[_IDS_BYTES:])
+
+
+def verify_click(token: str, key: str) -> Click | None:
+    """Read a token that `sign_click` made; None for any other text."""
+    raw = _raw(token)
+    ids, signature = raw[:_IDS_BYTES], raw[_IDS_BYTES : _IDS_BYTES + _SIGNATURE_BYTES]
+    where = raw[_IDS_BYTES + _SIGNATURE_BYTES :]
+    if len(ids) < _IDS_BYTES or not hmac.compare_digest(signature, _signature("click", ids + where, key)):
+        return None
+    destination = where.decode("utf-8", "replace")
+    return Click(_linked(ids), destination) if is_web_address(destination) else None
+
+
+def is_web_address(address: str) -> bool:
+    """Whether it is `http(s)://host…` without user name, spaces or control characters."""
+    if any(char <= " " or char in "\\\x7f" for char in address):
+        return False
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
 
 
 def link(public_url: str, action: Action, token: str) -> str:
     """Build the address of a signed link."""
     return f"{public_url.rstrip('/')}/e/{action}/{token}"
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _raw(token: str) -> bytes:
+    """The bytes of a token; none for what is no base64url."""
+    try:
+        return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _linked(ids: bytes) -> Linked:
+    return Linked(str(UUID(bytes=ids[:16])), str(UUID(bytes=ids[16:])))
 
 
 def _signature(action: Action, ids: bytes, key: str) -> bytes:

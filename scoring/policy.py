@@ -210,9 +210,14 @@ class Calls(_Opening):
 
 
 class Feedback(_Table):
-    """How long after sending a goal event counts as a conversion."""
+    """How long after sending a goal event counts as a conversion, and how many soft bounces end the emails."""
 
     attribution_ms: Duration = Field(alias="attribution")
+    soft_bounces: int = Field(default=3, ge=1)
+    """So many messages that bounced softly within `soft_window_ms`, none arriving in between, and we stop."""
+    soft_window_ms: Duration = Field(default=7 * DAY, alias="soft_window")
+    arrived_after_ms: Duration = Field(default=DAY, alias="arrived_after")
+    """A message that has not bounced for this long has arrived."""
 
 
 class Holdout(_Table):

@@ -55,6 +55,9 @@ CREATE INDEX idx_mail_reports_address ON mail_reports(address_hash, at);
 CREATE INDEX idx_mail_reports_supplier ON mail_reports(supplier_id);
 CREATE INDEX idx_mail_reports_intervention ON mail_reports(intervention_id);
 
+-- A report that names an address only finds its supplier by it.
+CREATE INDEX idx_suppliers_email ON suppliers(lower(email));
+
 -- Addresses not to write to: a keyed hash, which names nobody, so it outlives profiles and erasure.
 CREATE TABLE suppressed_addresses (
     address_hash BYTEA NOT NULL,
