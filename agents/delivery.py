@@ -12,19 +12,22 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 
+from agents.call_mails import CallMails
 from agents.letter import variables
 from agents.mail import Mailer, MailServer, Verdict
-from agents.message import build_message, domain_of, message_id
+from agents.message import build_message, message_id
+from agents.pace import Pacer
 from agents.render import FOLDERS, check_templates, render_email, render_text
 from agents.status_events import status_event
 from scoring.backoff import retry_at
 from scoring.decide import Decision, decide
+from scoring.experiments import template_file
 from scoring.time import DAY
 from store import delivery as store
 from store import outbox
@@ -71,6 +74,8 @@ class Letter:
     variables: dict[str, Any]
     owner: int
     """Under whose lock it was claimed."""
+    template: str
+    """The file it is written in: the row's template, or the variant that fell to her."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ class Claim:
 class Delivery:
     """Delivers what is due; any number of processes may do so side by side.
 
-    `pool`: connections in the role `success_writer`. Nothing connects before the first call; `aclose` at the end.
+    `pool`: connections in the role `success_writer`, as many as `workers` for full speed. Nothing connects before
+    the first call; connections to the mail server stay open between calls; `aclose` at the end.
     """
 
     def __init__(
@@ -94,6 +100,7 @@ class Delivery:
         clock: Clock,
         policy: Policy,
         workers: int = WORKERS,
+        pacer: Pacer | None = None,
     ) -> None:
         check_templates(policy)
         settings.secret("secret_key")  # missing, it must stop the start and not the first email
@@ -101,8 +108,11 @@ class Delivery:
         self._pool = pool
         self._clock = clock
         self._policy = policy
-        self._workers = workers
-        self._server = MailServer.from_url(settings.smtp_url)
+        self._mailers = [Mailer.from_settings(settings) for _ in range(workers)]
+        # A mail server on this machine keeps its own pace towards the others, or is the sink.
+        is_local = MailServer.from_url(settings.smtp_url).is_local
+        self._pacer = pacer or (None if is_local else Pacer(policy.pace))
+        self._call_mails = CallMails(settings, pool, clock, policy)
         self._owner = 0
         self._owner_connection: AsyncConnection | None = None
         self._in_flight: set[str] = set()
@@ -113,7 +123,9 @@ class Delivery:
         self._stopping = True
 
     async def aclose(self) -> None:
-        """Let go of the lock that says this process lives."""
+        """Hang up on the mail server and let go of the lock that says this process lives."""
+        for mailer in self._mailers:
+            await mailer.close()
         connection, self._owner_connection = self._owner_connection, None
         if connection is not None:
             await connection.close()
@@ -123,16 +135,19 @@ class Delivery:
         count = DeliveryCount()
         await self._prove_alive()
         await self._give_up_abandoned(count)
-        works = [self._work(count) for _ in range(self._workers)]
+        await self._call_mails.deliver_due(self._owner, count.by_result, lambda: self._stopping)
+        works = [self._work(mailer, count) for mailer in self._mailers]
         failures = [done for done in await asyncio.gather(*works, return_exceptions=True) if done is not None]
         if failures:
             raise failures[0]
         return count
 
     async def next_due_ms(self) -> int | None:
-        """When a scheduled row next wants to be looked at, in ms; None if there is none."""
+        """When a scheduled row or a mail about a call next wants to be looked at, in ms; None if there is none."""
         async with self._pool.connection() as conn:
-            return await store.next_due_ms(conn)
+            row_due = await store.next_due_ms(conn)
+        mail_due = await self._call_mails.next_due_ms()
+        return min((due for due in (row_due, mail_due) if due is not None), default=None)
 
     async def publish_outbox(self, send: Callable[[Sequence[outbox.Event]], Awaitable[None]]) -> int:
         """Publish what the outbox holds and return how much that was.
@@ -186,16 +201,15 @@ class Delivery:
 
     # work ----------------------------------------------------------------------------------------------------
 
-    async def _work(self, count: DeliveryCount) -> None:
-        hostname = domain_of(self._settings.mail_return_path)
-        async with Mailer(self._server, hostname) as mailer:
-            while not self._stopping:
-                claim = await self._claim_next()
-                if claim is None:
-                    return
-                count.by_result.update(claim.results)
-                for letter in claim.letters:
-                    count.by_result[await self._send(mailer, letter)] += 1
+    async def _work(self, mailer: Mailer, count: DeliveryCount) -> None:
+        while not self._stopping:
+            claim = await self._claim_next()
+            if claim is None:
+                await mailer.close_if_idle()
+                return
+            count.by_result.update(claim.results)
+            for letter in claim.letters:
+                count.by_result[await self._send(mailer, letter)] += 1
 
     async def _claim_next(self) -> Claim | None:
         """Decide all that is due of one supplier, in one transaction under her lock; None if nothing is due."""
@@ -222,7 +236,7 @@ class Delivery:
         changes = []
         for decision in decide(supplier.facts, rows, history, now, self._policy):
             change, result = await self._carry_out(conn, supplier, due[decision.row_id], decision, now, claim)
-            changes.append(change)
+            changes.append(replace(change, experiment=decision.experiment, variant=decision.variant))
             if result:
                 claim.results.append(result)
         claimed += [letter.intervention.row.id for letter in claim.letters]
@@ -249,18 +263,20 @@ class Delivery:
         row = intervention.row
         metadata: dict[str, Any] = {**decision.inputs, "why": decision.why}
         if decision.action == "suppress":
-            return store.Change(row.id, "suppressed", metadata, reason=decision.reason), "suppressed"
+            change = store.Change(row.id, "suppressed", metadata, reason=decision.reason)
+            return change, "suppressed"
         if decision.action == "wait":
             metadata["waiting"] = decision.waiting
             return store.Change(row.id, "scheduled", metadata, not_before=decision.until), "waiting"
         words = variables(supplier, intervention, now, self._settings)
+        template = template_file(intervention.template or "", decision.template_variant)
         if row.channel == "email":
-            claim.letters.append(Letter(supplier, intervention, words, self._owner))
+            claim.letters.append(Letter(supplier, intervention, words, self._owner, template))
             metadata["claim"] = self._owner
             return store.Change(row.id, "sending", metadata, claimed_at=now), None
         if row.channel == "support_call":
             try:
-                notes = render_text(f"{FOLDERS[row.channel]}/{intervention.template}", words)
+                notes = render_text(f"{FOLDERS[row.channel]}/{template}", words)
             except TemplateError as error:
                 logger.exception("the task of intervention %s can't be written", row.id)
                 return store.Change(row.id, "failed", metadata, last_error=_template_problem(error)), "failed"
@@ -282,12 +298,12 @@ class Delivery:
 
     async def _hand_over(self, mailer: Mailer, letter: Letter) -> Verdict:
         settings, row = self._settings, letter.intervention.row
-        template, recipient = letter.intervention.template or "", letter.supplier.facts.email or ""
+        recipient = letter.supplier.facts.email or ""
         try:
             message = build_message(
-                render_email(template, letter.variables),
+                render_email(letter.template, letter.variables),
                 row_id=row.id,
-                template=template,
+                template=letter.intervention.template or "",
                 recipient=recipient,
                 recipient_name=letter.variables["firstName"],
                 mail_from=settings.mail_from,
@@ -297,6 +313,8 @@ class Delivery:
         except (TemplateError, ValueError, TypeError) as error:
             logger.exception("intervention %s can't be written", row.id)
             return Verdict("refused", _template_problem(error))
+        if self._pacer is not None:
+            await self._pacer.turn(recipient)
         return await mailer.send(settings.mail_return_path, recipient, message)
 
     def _outcome(self, intervention: store.Intervention, verdict: Verdict) -> store.Outcome:

@@ -55,7 +55,7 @@ class Signer:
         except dkim.DKIMException as error:
             raise SettingsError(
                 f"SUCCESS_DKIM_KEY: {settings.dkim_key} is no RSA private key in PEM ({error}); make one with "
-                "`openssl genrsa -traditional 2048`"
+                "`openssl genrsa -out dkim.pem 2048`"
             ) from error
         return signer
 
@@ -93,7 +93,7 @@ def unsafe_mail(settings: Settings) -> list[str]:
     if settings.dkim_key is None:
         problems.append(
             "SUCCESS_DKIM_KEY is not set: List-Unsubscribe must be covered by a DKIM signature; set it to the "
-            "file of an RSA private key (`openssl genrsa -traditional 2048`) and publish the public half at "
+            "file of an RSA private key (`openssl genrsa -out dkim.pem 2048`) and publish the public half at "
             f"{settings.dkim_selector}._domainkey.{domain_of(settings.mail_from)}"
         )
     return problems

@@ -30,7 +30,21 @@ class _Addresses(UnstructuredHeader):
         return f"{self.name}: {lines}{policy.linesep}"
 
 
-_HEADERS = HeaderRegistry()
+class _Registry(HeaderRegistry):
+    """Makes each header's class once: the email package makes a new one for every header of every message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        key = name.lower()
+        if key not in self._made:
+            self._made[key] = super().__getitem__(name)
+        return self._made[key]
+
+
+_HEADERS = _Registry()
 _HEADERS.map_to_type("list-unsubscribe", cast("Any", _Addresses))  # mixed with BaseHeader by the registry
 _POLICY = SMTP.clone(header_factory=_HEADERS)
 
