@@ -23,7 +23,7 @@ from topics.catalog import ACTIVITY, CONDITIONS, HEALTH, MILESTONES, RISK_CHANGE
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos]
 
-LONG = os.environ.get("CHAOS") == "long"
+LONG = os.environ.get("CHAOS") == "long" or bool(os.environ.get("SUCCESS_LONG_TESTS"))
 EVENTS = 100_000 if LONG else 8_000
 SUPPLIERS = 1_000 if LONG else 200
 KILLS = 7 if LONG else 2
