@@ -137,6 +137,7 @@ def _fire(state: State, supplier_id: str, due: int, signals: list[Signal]) -> No
         touched.append(JOURNEYS)
     state.clock = due
     if touched:
+        state.dirty = True  # counts moved even where the sum does not: the last snapshot must not depend on flushes
         _evaluate(state, supplier_id, tuple(touched), None, due, signals)
     for condition in conditions.met_by_time(state, due):
         _meet(state, supplier_id, condition, None, due, signals)
@@ -194,7 +195,6 @@ def _evaluate(
             return
         state.seq += 1
         state.evaluated_at = at
-        state.dirty = True
     _note_change(state, supplier_id, score_sum, event, at, signals)
 
 

@@ -34,7 +34,7 @@ class State(msgspec.Struct, array_like=True):
     due: int = NEVER
     """A lower bound of the next due time; `scoring.machine.next_due` makes it exact."""
     dirty: bool = False
-    """An event was applied or time changed the sum since the last snapshot."""
+    """An event was applied or time changed a metric since the last snapshot."""
 
     evaluated_at: int = 0
     points: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0, 0.0])
