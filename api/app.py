@@ -104,5 +104,7 @@ def _say_if_it_failed(task: asyncio.Task[None]) -> None:
 
 async def _end(task: asyncio.Task[None]) -> None:
     """Stop a background task and wait until it has."""
-    task.cancel()
-    await asyncio.wait([task])
+    while not task.done():
+        # Again if need be: Python 3.11's `wait_for` forgets a cancellation that meets the event it waits for.
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
