@@ -1,0 +1,69 @@
+"""The running API with a mail server that a test scripts, and a delivery on the same clock."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from httpx import AsyncClient, Response
+
+from runtime.settings import Settings
+from tests.api.conftest import Authorization, api, clock, token, world
+from tests.delivery.mail_server import MailServer
+
+__all__ = ["api", "clock", "token", "world"]
+
+Send = Callable[..., Awaitable[Response]]
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    """An SMTP server that answers as it is told and keeps what it accepts."""
+    server = MailServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def settings(settings: Settings, mail_server: MailServer) -> Settings:
+    """The test's settings with its own mail server."""
+    return settings.model_copy(
+        update={"smtp_url": mail_server.url, "public_url": "https://app.wedsync.example"}
+    )
+
+
+@pytest.fixture
+def schedule(api: AsyncClient, token: Callable[..., Authorization]) -> Send:
+    """Book a call for a supplier, as herself unless `by` says otherwise; keywords replace parts of the body."""
+
+    async def send(
+        supplier_id: str,
+        *times: str,
+        by: Authorization | None = None,
+        key: str | None = None,
+        **given: Any,
+    ) -> Response:
+        body = {
+            "supplierId": supplier_id,
+            "preferredTimes": list(times),
+            "reason": "onboarding",
+            "urgency": "medium",
+        } | given
+        headers = by or token("supplier", supplier_id)
+        if key:
+            headers = headers | {"Idempotency-Key": key}
+        return await api.post("/api/support/schedule-call", json=body, headers=headers)
+
+    return send
+
+
+@pytest.fixture
+def patch(api: AsyncClient, token: Callable[..., Authorization]) -> Send:
+    """Change a call, as an agent unless `by` says otherwise."""
+
+    async def send(call_id: str, by: Authorization | None = None, **body: Any) -> Response:
+        return await api.patch(f"/api/support/calls/{call_id}", json=body, headers=by or token("agent"))
+
+    return send
