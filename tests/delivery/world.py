@@ -15,7 +15,8 @@ from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.policy import Policy
 from scoring.time import DAY
-from store import health, interventions, milestones, outbox, suppliers
+from store import health, holds, interventions, milestones, outbox, suppliers
+from store.audit import Actor
 from topics.time import format_time, parse_time
 
 NOW = parse_time("2026-01-19T09:00:00Z")
@@ -152,6 +153,37 @@ class World:
                     ],
                 )
         return str(row["id"])
+
+    async def repeat(self, row_id: str) -> None:
+        """The signal of a row once more, as the intervention agent writes it after a crash."""
+        found = await self.find(row_id)
+        times = {name: format_time(round(found[name].timestamp() * 1000)) for name in ("due_at", "signal_at")}
+        row = {
+            "id": row_id,
+            "supplier_id": str(found["supplier_id"]),
+            "trigger": found["trigger_condition"],
+            "channel": found["intervention_type"],
+            "template": found["template_used"],
+            "kind": found["kind"],
+            "priority": found["priority"],
+            "status": "scheduled",
+            "reason": None,
+            "signal_id": str(found["signal_id"]),
+            "seq": found["seq"],
+            "metadata": {"signal": found["metadata"]["signal"]},
+            "created_at": times["signal_at"],
+        } | times
+        async with self.pool.connection() as conn:
+            await interventions.add(conn, [row])
+
+    async def hold(self, supplier_id: str, *, is_held: bool) -> None:
+        """An agent holds all messages to a supplier, or releases her."""
+        agent = Actor("agent", "emma")
+        async with self.pool.connection() as conn:
+            if is_held:
+                await holds.hold(conn, agent, supplier_id, self.clock.now_ms())
+            else:
+                await holds.release(conn, agent, supplier_id, self.clock.now_ms())
 
     async def find(self, row_id: str) -> dict[str, Any]:
         """All columns of a row."""
