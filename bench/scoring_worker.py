@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from agents.collector import tune_collector
 from agents.failure import end_process
 from agents.fold import Flush, PartitionFold
 from agents.inprocess import InProcessWorker
@@ -56,6 +57,7 @@ def watch_layers() -> None:
 
 async def measure(events: int) -> dict[str, float]:
     """Score until so many events are durable."""
+    tune_collector()
     worker = InProcessWorker(Settings(), SystemClock(), grace_ms=60_000, fail_stop=end_process)
     await worker.start()
     await worker.started()

@@ -12,6 +12,7 @@ import uuid
 
 import click
 
+from agents.collector import tune_collector
 from agents.failure import end_process
 from agents.fold import GRACE_MS
 from agents.inprocess import InProcessWorker, TopicsNotReadyError
@@ -52,6 +53,7 @@ def new_instance_id() -> str:
 
 async def serve(settings: Settings, policy: Policy, instance: str) -> int:
     """Run until told to stop; ends the process at once if anything goes wrong."""
+    tune_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

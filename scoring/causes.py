@@ -12,6 +12,10 @@ KEPT = 20
 MERGED = "earlier"
 
 
+Movement = tuple[int, float, float, str]
+"""(component index, points before, points after, event id or "time")"""
+
+
 class Causes(msgspec.Struct, array_like=True):
     """Movements of points since a change, newest last.
 
@@ -19,13 +23,13 @@ class Causes(msgspec.Struct, array_like=True):
     merged into `earlier`, one `(before, after)` a component, so that the deltas always add up exactly.
     """
 
-    newest: list[tuple[int, float, float, str]] = []
+    newest: list[Movement] = []
     earlier: dict[int, tuple[float, float]] = {}
 
-    def add(self, component: int, before: float, after: float, event: str) -> None:
+    def add(self, movement: Movement) -> None:
         """Note one movement of a component's points."""
         newest = self.newest
-        newest.append((component, before, after, event))
+        newest.append(movement)
         if len(newest) > KEPT:
             oldest, first_before, last_after, _ = newest.pop(0)
             if oldest in self.earlier:

@@ -137,7 +137,9 @@ def _fire(state: State, supplier_id: str, due: int, signals: list[Signal]) -> No
         touched.append(JOURNEYS)
     state.clock = due
     if touched:
-        state.dirty = True  # counts moved even where the sum does not: the last snapshot must not depend on flushes
+        state.dirty = (
+            True  # counts moved even where the sum does not: the last snapshot must not depend on flushes
+        )
         _evaluate(state, supplier_id, tuple(touched), None, due, signals)
     for condition in conditions.met_by_time(state, due):
         _meet(state, supplier_id, condition, None, due, signals)
@@ -185,8 +187,9 @@ def _evaluate(
         if after != before:
             moved = True
             state.points[component] = after
-            state.change_causes.add(component, before, after, by)
-            state.risk_causes.add(component, before, after, by)
+            movement = (component, before, after, by)
+            state.change_causes.add(movement)
+            state.risk_causes.add(movement)
     if not moved and state.level is not None:
         return
     score_sum = total(state.points)
