@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import orjson
@@ -15,10 +15,9 @@ from topics.outcome import Refusal
 from topics.signals import ConditionMet, HealthUpdated, MilestoneAchieved, RiskChanged
 from topics.time import parse_time
 
-if TYPE_CHECKING:
-    from topics.envelope import CloudEvent
+Sent = HealthUpdated | RiskChanged | MilestoneAchieved | ConditionMet
 
-MODELS: dict[str, type[CloudEvent]] = {
+MODELS: dict[str, type[Sent]] = {
     HEALTH: HealthUpdated,
     RISK_CHANGES: RiskChanged,
     MILESTONES: MilestoneAchieved,
