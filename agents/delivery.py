@@ -19,8 +19,9 @@ from jinja2 import TemplateError
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 
 from agents.call_mails import CallMails
+from agents.feedback import tell
 from agents.letter import variables
-from agents.mail import Mailer, MailServer, Verdict
+from agents.mail import Mailer, MailServer, Verdict, without_addresses
 from agents.message import build_message, message_id
 from agents.pace import Pacer
 from agents.render import FOLDERS, check_templates, render_email, render_text
@@ -30,7 +31,7 @@ from scoring.decide import Decision, decide
 from scoring.experiments import template_file
 from scoring.time import DAY
 from store import delivery as store
-from store import outbox
+from store import feedback, outbox
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -227,7 +228,7 @@ class Delivery:
 
     async def _decide(self, conn: AsyncConnection, supplier_id: str, now: int, claimed: list[str]) -> Claim:
         due = {each.row.id: each for each in await store.ready_rows(conn, supplier_id, now)}
-        supplier = await store.supplier(conn, supplier_id)
+        supplier = await store.supplier(conn, supplier_id, now, self._settings.secret("secret_key"))
         rows = [each.row for each in due.values()]
         oldest = min((row.signal_at for row in rows), default=now)
         spans = (self._policy.caps.window_ms, self._policy.spacing.after_rescue_ms)
@@ -248,6 +249,8 @@ class Delivery:
             if change.status != "scheduled"
         ]
         await outbox.add(conn, events)
+        if any(change.status == "sent" for change in changes):
+            await tell(conn, await feedback.convert(conn, [supplier_id], self._policy))
         return claim
 
     async def _carry_out(
@@ -278,7 +281,7 @@ class Delivery:
             try:
                 notes = render_text(f"{FOLDERS[row.channel]}/{template}", words)
             except TemplateError as error:
-                logger.exception("the task of intervention %s can't be written", row.id)
+                logger.error("intervention %s: %s", row.id, _template_problem(error))  # noqa: TRY400 - see there
                 return store.Change(row.id, "failed", metadata, last_error=_template_problem(error)), "failed"
             await store.open_call(conn, row.id, supplier.facts.supplier_id, notes.text, now)
         return store.Change(row.id, "sent", metadata, claimed_at=now, sent_at=now), "sent"
@@ -311,7 +314,7 @@ class Delivery:
                 now_ms=self._clock.now_ms(),
             )
         except (TemplateError, ValueError, TypeError) as error:
-            logger.exception("intervention %s can't be written", row.id)
+            logger.error("intervention %s: %s", row.id, _template_problem(error))  # noqa: TRY400 - see there
             return Verdict("refused", _template_problem(error))
         if self._pacer is not None:
             await self._pacer.turn(recipient)
@@ -324,7 +327,7 @@ class Delivery:
             case "accepted":
                 return store.Outcome("sent", sent_at=now)
             case "refused":
-                return store.Outcome("failed", error=verdict.said)
+                return store.Outcome("failed", error=verdict.said, refused=verdict.by_server)
             case "unknown":
                 return store.Outcome("unknown", error=verdict.said)
             case "later":
@@ -347,7 +350,11 @@ class Delivery:
 
     async def _write_outcome(self, conn: AsyncConnection, letter: Letter, outcome: store.Outcome) -> None:
         row, supplier_id = letter.intervention.row, letter.supplier.facts.supplier_id
-        noted = {"message_id": message_id(row.id, self._settings.mail_from)}
+        address, key = letter.supplier.facts.email or "", self._settings.secret("secret_key")
+        noted = {
+            "message_id": message_id(row.id, self._settings.mail_from),
+            "address_hash": feedback.address_hash(address, key).hex(),
+        }
         if outcome.status == "scheduled":
             noted["waiting"] = "retry"
         if not await store.note_outcome(conn, row.id, letter.owner, outcome, noted):
@@ -359,7 +366,22 @@ class Delivery:
         tried = letter.intervention._replace(attempts=letter.intervention.attempts + 1)
         told = tried if outcome.status == "scheduled" else letter.intervention
         await outbox.add(conn, [status_event(supplier_id, told, outcome.status, None, now)])
+        if outcome.status == "sent":  # what she did meanwhile came before we noted this
+            await tell(conn, await feedback.convert(conn, [supplier_id], self._policy))
+        if outcome.refused:
+            bounced = await feedback.record_bounce(
+                conn,
+                report_id=f"smtp:{row.id}:{tried.attempts}",
+                at_ms=now,
+                intervention_id=row.id,
+                address=address,
+                said=outcome.error or "",
+                key=key,
+                policy=self._policy.feedback,
+            )
+            await tell(conn, [bounced.told] if bounced and bounced.told else [])
 
 
 def _template_problem(error: Exception) -> str:
-    return f"the message can't be written: {type(error).__name__}: {error}"
+    # No traceback: its last line repeats what could not be written, an address for instance.
+    return without_addresses(f"the message can't be written: {type(error).__name__}: {error}")

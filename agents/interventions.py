@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from psycopg import DataError, IntegrityError, errors
 
+from agents.feedback import tell
 from agents.intervention_rows import events_of, milestone_of, rows_of
 from agents.profiles import ProfileRecord, erased_and_newest, read_profile
 from agents.received import SignalRecord, read_signal
-from store import health, interventions, milestones, outbox, suppliers
+from store import feedback, health, interventions, milestones, outbox, suppliers
 from topics.catalog import HEALTH, MILESTONES, PROFILES
 from topics.dead_letters import dead_letter_headers
 from topics.outcome import Refusal
@@ -139,6 +140,7 @@ class InterventionWriter:
         await suppliers.save_consent(
             conn, [{"supplier_id": key, **snapshot.data["consent"]} for key, snapshot in newest.items()]
         )
+        await tell(conn, await feedback.convert(conn, newest, self._policy))
         await interventions.wake_delivery(conn)
 
     async def _save_signals(self, conn: AsyncConnection, topic: str, signals: Sequence[SignalRecord]) -> None:

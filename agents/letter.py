@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import templates
-from agents.links import link, sign
+from agents.links import link, sign, sign_click
 from scoring.recommend import best
 from scoring.time import DAY
 from topics.time import parse_time
@@ -120,9 +120,16 @@ def _news(snapshot: dict[str, Any], last_login: int | None, zone: str | None) ->
     }
 
 
-def _links(row_id: str, supplier_id: str, settings: Settings) -> dict[str, str]:
+def _links(row_id: str, supplier_id: str, settings: Settings) -> dict[str, Any]:
     key = settings.secret("secret_key")
+
+    def track(address: str) -> str:
+        """The link that counts a click and then leads to `address`."""
+        return link(settings.public_url, "click", sign_click(address, supplier_id, row_id, key))
+
     return {
+        "track": track,
+        "openUrl": link(settings.public_url, "open", sign("open", supplier_id, row_id, key)) + ".gif",
         "unsubscribeUrl": link(
             settings.public_url, "unsubscribe", sign("unsubscribe", supplier_id, row_id, key)
         ),

@@ -31,6 +31,7 @@ _START_INPUT = 354
 _PERMANENT = 500
 _LEADING_PERIOD = re.compile(rb"^\.", re.MULTILINE)
 _CLOSING = 421
+_ADDRESS = re.compile(r"<?[^\s<>@]+@[^\s<>@]*>?")
 IDLE_S = 20.0
 """A connection that lay idle longer is not used again: mail servers hang up without a word."""
 _NOT_SAID = "the connection broke before the server's answer"
@@ -86,6 +87,8 @@ class Verdict:
 
     outcome: Literal["accepted", "refused", "later", "unknown"]
     said: str
+    by_server: bool = False
+    """A refusal in the server's own words: a code and a text."""
 
 
 class _HungUpError(Exception):
@@ -178,7 +181,7 @@ class Mailer:
             return _refusal(error.code, error.message)
         except ValueError as error:
             await self._forget_message(client)
-            return Verdict("refused", f"the address can't be mailed to: {error}")
+            return Verdict("refused", f"the address can't be mailed to: {_said(error)}")
         except (aiosmtplib.SMTPException, OSError) as error:
             await self.close()
             return Verdict("later", _said(error))
@@ -253,7 +256,7 @@ class Mailer:
 
 
 def _refusal(code: int, message: str) -> Verdict:
-    return Verdict("refused" if code >= _PERMANENT else "later", f"{code} {message}")
+    return Verdict("refused" if code >= _PERMANENT else "later", f"{code} {without_addresses(message)}", by_server=True)
 
 
 def _is_loopback(host: str) -> bool:
@@ -264,4 +267,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return without_addresses(" ".join(str(error).split())) or type(error).__name__
+
+
+def without_addresses(text: str) -> str:
+    """Leave email addresses out of a text: what servers and libraries say goes to logs, which hold nothing personal."""
+    return _ADDRESS.sub("<address>", text)

@@ -12,22 +12,29 @@ from aiokafka import AIOKafkaProducer
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from agents.feedback import tell
 from agents.kafka import client_options
 from agents.outbox_publisher import keep_publishing, publish_all, sender
-from api import calls, probes, problems
+from api import calls, consent, email_links, mail_webhook, personal_data, probes, problems
 from api.auth import Tokens
 from api.services import Services
 from runtime.clock import Clock, SystemClock
 from runtime.settings import Settings
+from scoring.feedback import Rules
 from scoring.policy import Policy
 from store.database import Role, open_pool
+from store.feedback import settle
 
 logger = logging.getLogger(__name__)
 
 ROUTERS: tuple[APIRouter, ...] = (
     # one line a resource; a module of `api/` has one `router`
     probes.router,
+    email_links.router,
+    consent.router,
+    mail_webhook.router,
     calls.router,
+    personal_data.router,
 )
 PUBLISH_EVERY_S = 2.0
 """Between two looks at the outbox; after a change of ours it is looked at at once."""
@@ -89,6 +96,9 @@ async def _open(settings: Settings, clock: Clock, policy: Policy, closing: Async
     wake = asyncio.Event()
 
     async def publish() -> None:
+        until = clock.now_ms() - Rules.load().burst.window_ms
+        async with writer_pool.connection() as conn:
+            await tell(conn, await settle(conn, until))
         await publish_all(writer_pool, send)
 
     publishing = asyncio.create_task(keep_publishing(publish, wake, PUBLISH_EVERY_S), name="outbox")

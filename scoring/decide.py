@@ -6,7 +6,8 @@ windows are half-open: what happened exactly 7 x 24 h, 72 h, 24 h or 20 h ago no
 The due rows are looked at by priority (then the older signal, then the id), each against what was sent before
 and what has just been decided to be sent. The first check that applies is the answer:
 
- 1. erased, paused (the policy has no such trigger any more), opted_out, complained, bounced, held, paused
+ 1. erased, paused (the policy has no such trigger any more), opted_out, complained (which opts out of emails too),
+    bounced, held, paused
  2. expired / no_address: its time is up
  3. wait for health as new as the signal
  4. cancelled_supplier, healthy (rescue), resolved
@@ -228,8 +229,8 @@ def _barred(case: _Case) -> Decision | None:
     grounds: tuple[tuple[bool, Reason, str], ...] = (
         (facts.erased, "erased", "the supplier was erased"),
         (facts.all_opt_out, "opted_out", "she opted out of all messages"),
-        (case.is_email and facts.email_opt_out, "opted_out", "she opted out of emails"),
         (case.is_email and facts.complained, "complained", "she marked an email of ours as spam"),
+        (case.is_email and facts.email_opt_out, "opted_out", "she opted out of emails"),
         (case.is_email and facts.bounced, "bounced", "her address does not take mail"),
         (facts.held, "held", "an agent holds messages to her"),
         (facts.paused, "paused", "messages to her are paused"),

@@ -62,6 +62,9 @@ class Bounces(_Table):
     hard: tuple[str, ...]
     never_hard: tuple[str, ...]
     """Beginnings of codes."""
+    about_us: tuple[str, ...]
+    """Beginnings of codes."""
+    about_us_words: tuple[Pattern, ...]
     hard_words: tuple[Pattern, ...]
     soft_words: tuple[Pattern, ...]
 
@@ -139,15 +142,26 @@ def bounce_class(
     `claimed`: what the provider calls it; `code`: SMTP or RFC 3463; `diagnostic`: the server's words. In doubt it
     is soft: a person whose provider dislikes us today must hear from us next month.
     """
-    words = _ADDRESS.sub("", diagnostic or "").lower()
-    enhanced = _enhanced(code) or _enhanced(diagnostic)
+    words, enhanced = _words(diagnostic), _enhanced(code) or _enhanced(diagnostic)
     bounces = rules.bounces
     is_temporary = (enhanced or code or "").startswith("4")
-    speaks_of_us = (enhanced or "").startswith(bounces.never_hard) or _says(words, bounces.soft_words)
-    if claimed == "soft" or is_temporary or speaks_of_us:
+    never = (enhanced or "").startswith(bounces.never_hard) or _says(words, bounces.soft_words)
+    if claimed == "soft" or is_temporary or never or is_about_us(code, diagnostic, rules):
         return "soft"
     is_dead = enhanced in bounces.hard or _says(words, bounces.hard_words)
     return "hard" if is_dead or claimed == "hard" else "soft"
+
+
+def is_about_us(code: str | None, diagnostic: str | None, rules: Rules) -> bool:
+    """Whether a refusal is a verdict on us or our content (policy, reputation): it must not end emails to anybody."""
+    enhanced = _enhanced(code) or _enhanced(diagnostic) or ""
+    return enhanced.startswith(rules.bounces.about_us) or _says(
+        _words(diagnostic), rules.bounces.about_us_words
+    )
+
+
+def _words(diagnostic: str | None) -> str:
+    return _ADDRESS.sub("", diagnostic or "").lower()
 
 
 def _says(words: str, patterns: Iterable[str]) -> bool:

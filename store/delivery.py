@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from scoring.decide import Row, SupplierFacts
 from scoring.resolved import Health
+from store.feedback import suppressions
 from store.queries import load
 from store.rows import as_json
 
@@ -80,6 +81,8 @@ class Outcome:
     sent_at: int | None = None
     not_before: int | None = None
     error: str | None = None
+    refused: bool = False
+    """The mail server refused it for good, in the words of `error`."""
 
 
 async def lock_supplier(conn: AsyncConnection, now_ms: int) -> str | None:
@@ -109,14 +112,18 @@ async def counted_rows(conn: AsyncConnection, supplier_id: str, since_ms: int) -
         ]
 
 
-async def supplier(conn: AsyncConnection, supplier_id: str) -> Supplier:
-    """Read who a locked supplier is and how she is doing."""
+async def supplier(conn: AsyncConnection, supplier_id: str, now_ms: int, key: str) -> Supplier:
+    """Read who a locked supplier is, how she is doing and whether she may be written to at `now_ms`.
+
+    `key`: the setting `secret_key`, under which suppressed addresses are remembered.
+    """
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(SQL["supplier"], {"supplier": supplier_id})
         found = await cursor.fetchone()
     if found is None:
         raise LookupError(f"supplier {supplier_id} is gone, although locked")
-    return _supplier(found)
+    listed = await suppressions(conn, found["email"], key) if found["email"] else {}
+    return _supplier(found, now_ms, listed)
 
 
 async def apply_decisions(conn: AsyncConnection, changes: Sequence[Change]) -> None:
@@ -219,15 +226,22 @@ def _intervention(found: dict[str, Any]) -> Intervention:
     return Intervention(row, found["template_used"], found["attempts"], found["signal_id"], occurrence)
 
 
-def _supplier(found: dict[str, Any]) -> Supplier:
+def _supplier(found: dict[str, Any], now_ms: int, listed: dict[str, int]) -> Supplier:
     snapshot = found["facts"] or {}
+    paused_until = _optional_ms(found["paused_until"])
+    said_at = _optional_ms(found["email_opt_out_at"])
+    # Her own later word that she wants emails ends what her complaint began.
+    forgiven = said_at is not None and not found["email_opt_out"] and said_at > listed.get("complained", 0)
     facts = SupplierFacts(
         supplier_id=found["id"],
         email=found["email"],
         zone=found["timezone"],
         email_opt_out=found["email_opt_out"],
         all_opt_out=found["all_opt_out"],
+        bounced="bounced" in listed,
+        complained="complained" in listed and not forgiven,
         held=found["held"],
+        paused=paused_until is not None and now_ms < paused_until,
         health=None if found["seq"] is None else _health(found, snapshot),
     )
     return Supplier(

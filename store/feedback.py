@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from psycopg.rows import dict_row
 
-from scoring.feedback import BounceClass, Hit, Rules, is_burst, judge
+from scoring.feedback import BounceClass, Hit, Rules, bounce_class, is_about_us, is_burst, judge
 from store.queries import load
 from store.rows import as_json
 from store.times import to_ms, to_optional_ms, to_time
@@ -65,6 +65,8 @@ class Report:
     """Of `bounced` only."""
     code: str | None = None
     diagnostic: str | None = None
+    about_us: bool = False
+    """Of a soft bounce: it is our reputation or content, and does not count against the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ class Recorded:
 
 def told(found: Sequence[Any], kind: Kind) -> Told:
     """Read the columns that the queries return of a message with feedback."""
-    *columns, at = found
-    return Told(*columns, to_ms(at), kind)
+    supplier_id, intervention_id, trigger, channel, template, status, signal_id, at = found
+    return Told(supplier_id, intervention_id, trigger, channel, template, status, signal_id, to_ms(at), kind)
 
 
 # addresses -------------------------------------------------------------------------------------------
@@ -192,11 +194,39 @@ async def record_report(conn: AsyncConnection, report: Report, key: str, policy:
         "code": report.code,
         # The server's words often repeat the address: it must go with its supplier, and is in no log.
         "diagnostic": _without_addresses(report.diagnostic) if known else None,
+        "about_us": report.about_us,
     }
     if await (await conn.execute(SQL["add_report"], parameters)).fetchone() is None:
         return None
     suppressed = await _suppress(conn, report, hashed, supplier_id, policy) if hashed else None
     return Recorded(supplier_id, await _mark(conn, report, intervention_id), suppressed)
+
+
+async def record_bounce(
+    conn: AsyncConnection,
+    *,
+    report_id: str,
+    at_ms: int,
+    intervention_id: str,
+    address: str,
+    said: str,
+    key: str,
+    policy: Feedback,
+) -> Recorded | None:
+    """Store that a mail server refused a message for good in the words `said` ("550 5.1.1 …"), as a bounce."""
+    rules, (code, *_) = Rules.load(), said.split()
+    report = Report(
+        id=report_id,
+        kind="bounced",
+        at=at_ms,
+        intervention_id=intervention_id,
+        address=address,
+        bounce=bounce_class(None, code, said, rules),
+        code=code,
+        diagnostic=said,
+        about_us=is_about_us(code, said, rules),
+    )
+    return await record_report(conn, report, key, policy)
 
 
 async def _message_of(

@@ -49,6 +49,8 @@ CREATE TABLE mail_reports (
     address_hash BYTEA,
     code TEXT,
     diagnostic TEXT,
+    -- a refusal because of us or our content: it doesn't count against the address
+    about_us BOOLEAN NOT NULL DEFAULT false,
     CONSTRAINT mail_reports_bounce_has_a_class CHECK ((kind = 'bounced') = (bounce_class IS NOT NULL))
 );
 CREATE INDEX idx_mail_reports_address ON mail_reports(address_hash, at);

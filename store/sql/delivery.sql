@@ -45,7 +45,7 @@ WHERE supplier_id = %(supplier)s AND status IN ('sending', 'sent', 'unknown')
 -- name: supplier
 -- Who she is and how she is doing, as far as a decision and a letter need it.
 SELECT s.id::text AS id, nullif(s.email, '') AS email, s.first_name, s.business_name, s.vendor_type, s.timezone,
-    s.locale, s.email_opt_out, s.all_opt_out,
+    s.locale, s.email_opt_out, s.email_opt_out_at, s.all_opt_out, s.paused_until,
     EXISTS (SELECT FROM supplier_holds o WHERE o.supplier_id = s.id) AS held,
     h.seq, h.health_score, h.risk_level, h.last_login, h.calculated_at, h.breakdown, h.facts
 FROM suppliers s

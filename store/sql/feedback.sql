@@ -85,9 +85,10 @@ LIMIT 1
 -- name: add_report
 -- Each report counts once, however often it is sent.
 INSERT INTO mail_reports (
-    id, at, kind, bounce_class, supplier_id, intervention_id, address_hash, code, diagnostic)
+    id, at, kind, bounce_class, supplier_id, intervention_id, address_hash, code, diagnostic, about_us)
 VALUES (
-    %(id)s, %(at)s, %(kind)s, %(bounce)s, %(supplier)s, %(intervention)s, %(address_hash)s, %(code)s, %(diagnostic)s)
+    %(id)s, %(at)s, %(kind)s, %(bounce)s, %(supplier)s, %(intervention)s, %(address_hash)s, %(code)s, %(diagnostic)s,
+    %(about_us)s)
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 
@@ -96,7 +97,8 @@ RETURNING id
 -- somebody or his mail program loaded it, or it has not bounced for long enough.
 SELECT count(DISTINCT coalesce(r.intervention_id::text, r.id))
 FROM mail_reports r
-WHERE r.address_hash = %(address_hash)s AND r.kind = 'bounced' AND r.at > %(since)s
+WHERE r.address_hash = %(address_hash)s AND r.kind = 'bounced' AND NOT r.about_us
+    AND r.at > %(since)s
     AND r.at > coalesce(greatest(
         (SELECT max(d.at) FROM mail_reports d WHERE d.address_hash = %(address_hash)s AND d.kind = 'delivered'),
         (SELECT max(h.at) FROM message_hits h
