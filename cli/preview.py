@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 import webbrowser
 from dataclasses import replace
@@ -38,6 +39,9 @@ def preview(template: str, out: Path | None, text: bool, send_to: str | None, mi
     TEMPLATE is a name from the policy, such as grow_client_list.
     """
     settings = Settings()
+    if not settings.secret_key and not send_to:
+        # a sample in a file or a browser has sample links: it needs no stack and no secret
+        settings = settings.model_copy(update={"secret_key": secrets.token_urlsafe()})
     policy = Policy.load(settings.policy)
     try:
         intervention = sample_intervention(template, policy, milestone)

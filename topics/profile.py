@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from email.errors import MessageError
+from email.headerregistry import Address
 from functools import cache
 from typing import Annotated
 from zoneinfo import available_timezones
@@ -29,18 +31,30 @@ def _zone(name: str) -> str:
     return name
 
 
+def _address(text: str) -> str:
+    """An address that a header can hold; anything else would only fail when it is written to."""
+    try:
+        Address(addr_spec=text)
+    except (MessageError, ValueError, IndexError):
+        raise ValueError("not an email address") from None
+    return text
+
+
 def _blank_as_absent(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
 BlankIsAbsent = BeforeValidator(_blank_as_absent)
 
+
 class Profile(Model):
     """A supplier's profile; it replaces the one before it wholly. Empty text counts as absent."""
 
     id: SupplierId
     email: Annotated[
-        Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")] | None, BlankIsAbsent
+        Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$"), AfterValidator(_address)]
+        | None,
+        BlankIsAbsent,
     ] = Field(default=None, description="Address that our emails go to.")
     first_name: Annotated[Text | None, BlankIsAbsent] = Field(
         default=None, description="How our messages address the supplier."
