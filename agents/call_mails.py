@@ -16,7 +16,7 @@ from jinja2 import TemplateError
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 
 from agents.invitation import build_invitation
-from agents.mail import Mailer, Verdict
+from agents.mail import Mailer, Verdict, without_addresses
 from scoring.backoff import retry_at
 from store import calls as store
 from store.calls import Mail, MailOutcome
@@ -85,14 +85,17 @@ class CallMails:
         status = await self._note(mail, owner, outcome)
         if outcome.status != "sent":
             # The server's words stay in the row: they may repeat the address.
-            logger.warning("mail %s about call %s: %s", mail.id, mail.call_id, status or "its supplier has gone")
+            logger.warning(
+                "mail %s about call %s: %s", mail.id, mail.call_id, status or "its supplier has gone"
+            )
         return "retried" if outcome.status == "queued" else outcome.status
 
     async def _hand_over(self, mailer: Mailer, mail: Mail) -> Verdict:
         try:
             message = build_invitation(mail, self._settings, self._clock.now_ms())
         except (TemplateError, ValueError, TypeError) as error:
-            return Verdict("refused", f"the message can't be written: {type(error).__name__}: {error}")
+            said = f"the message can't be written: {type(error).__name__}: {error}"
+            return Verdict("refused", without_addresses(said))
         return await mailer.send(self._settings.mail_return_path, mail.email, message)
 
     def _outcome(self, mail: Mail, verdict: Verdict) -> MailOutcome:

@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from email.errors import MessageError
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
@@ -313,7 +314,7 @@ class Delivery:
                 unsubscribe_url=letter.variables["unsubscribeUrl"],
                 now_ms=self._clock.now_ms(),
             )
-        except (TemplateError, ValueError, TypeError) as error:
+        except (TemplateError, MessageError, ValueError, TypeError) as error:
             logger.error("intervention %s: %s", row.id, _template_problem(error))  # noqa: TRY400 - see there
             return Verdict("refused", _template_problem(error))
         if self._pacer is not None:

@@ -7,7 +7,6 @@ the mail's, so that calendars know which of two invitations is newer, in whateve
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
@@ -17,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from icalendar import Calendar, Event, vCalAddress, vText
 
 from agents.letter import SETUP_CALL_PATH, day_text, readable
-from agents.message import domain_of, message_id
+from agents.message import domain_of, mailbox, message_id
 from agents.render import Rendered, render_email
 from scoring.time import MINUTE
 
@@ -133,8 +132,8 @@ def _letter(
 ) -> EmailMessage:
     sender_name, sender = parseaddr(settings.mail_from)
     message = EmailMessage(policy=SMTP)
-    message["From"] = Address(sender_name, addr_spec=sender)
-    message["To"] = Address(recipient_name, addr_spec=mail.email)
+    message["From"] = mailbox(sender_name, sender)
+    message["To"] = mailbox(recipient_name, mail.email)
     message["Subject"] = rendered.subject
     message["Date"] = format_datetime(_at(now_ms, None))
     message["Message-ID"] = message_id(mail.id, settings.mail_from)

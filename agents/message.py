@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from email.errors import HeaderParseError
 from email.headerregistry import Address, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
@@ -67,8 +68,8 @@ def build_message(
     """
     sender_name, sender = parseaddr(mail_from)
     message = EmailMessage(policy=_POLICY)
-    message["From"] = Address(sender_name, addr_spec=sender)
-    message["To"] = Address(recipient_name, addr_spec=recipient)
+    message["From"] = mailbox(sender_name, sender)
+    message["To"] = mailbox(recipient_name, recipient)
     message["Subject"] = rendered.subject
     message["Date"] = format_datetime(_EPOCH + timedelta(milliseconds=now_ms))
     message["Message-ID"] = message_id(row_id, mail_from)
@@ -80,6 +81,17 @@ def build_message(
     message.set_content(rendered.text, charset="utf-8", cte="quoted-printable")
     message.add_alternative(rendered.html, subtype="html", charset="utf-8", cte="quoted-printable")
     return message
+
+
+def mailbox(name: str, address: str) -> Address:
+    """Put a name and an address together; ValueError for an address that no mail server could take."""
+    try:
+        return Address(name, addr_spec=address)
+    except (
+        HeaderParseError,
+        IndexError,
+    ) as error:  # what the email package's parser raises besides ValueError
+        raise ValueError(f"{address!r} is no email address ({error})") from error
 
 
 def message_id(row_id: str, mail_from: str) -> str:

@@ -25,6 +25,8 @@ COMMANDS = {
     "api": ("cli.api", "serve the HTTP API"),
     "token": ("cli.token", "sign a token of the API for development"),
     "run": ("cli.run", "run a recorded file through the whole pipeline"),
+    "export-data": ("cli.personal_data", "write everything that is stored of a supplier"),
+    "erase": ("cli.personal_data", "erase a supplier for good"),
     "publish": ("cli.publish", "publish a file to the topics; - reads standard input"),
     "simulate": ("cli.simulate", "write or publish a simulated population"),
     "preview": ("cli.preview", "render an email to a file or a browser"),

@@ -15,11 +15,14 @@ SQL = load("outbox")
 
 
 class Event(NamedTuple):
-    """What to publish: `topic` is the catalogue's name without prefix, `key` the supplier id."""
+    """What to publish: `topic` is the catalogue's name without prefix, `key` the supplier id.
+
+    A `value` of None is Kafka's empty value, which erases a profile; it never waits in the outbox.
+    """
 
     topic: str
     key: str
-    value: bytes
+    value: bytes | None
 
 
 class Unpublished(NamedTuple):

@@ -42,6 +42,7 @@ async def erase(conn: AsyncConnection, ids: Collection[str], erasure_key: bytes,
     hashes = [erasure_hash(supplier_id, erasure_key) for supplier_id in ids]
     await conn.execute(SQL["remember_erased"], {"hashes": hashes, "at": at})
     await conn.execute(SQL["delete"], {"ids": sorted(ids)})
+    await conn.execute(SQL["forget_events"], {"ids": sorted(ids)})
 
 
 async def save_profiles(conn: AsyncConnection, profiles: Sequence[dict[str, Any]]) -> None:

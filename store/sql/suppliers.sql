@@ -22,6 +22,10 @@ ON CONFLICT DO NOTHING
 -- Takes everything that is hers along (foreign keys cascade).
 DELETE FROM suppliers WHERE id = ANY(%(ids)s::uuid[])
 
+-- name: forget_events
+-- What the outbox holds of them, told or not: nobody is to hear of them any more.
+DELETE FROM outbox WHERE key = ANY(%(ids)s::text[])
+
 -- name: save_profiles
 -- A profile replaces the one before it wholly: what it doesn't say becomes null. Consent isn't the profile's.
 -- One that is older in its log and by its time stays out: a process that was frozen may wake up and write late.

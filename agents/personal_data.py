@@ -1,0 +1,90 @@
+"""A supplier's rights: to see all that is stored of her, and to have it erased (GDPR, articles 15, 17 and 20)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from store import audit, personal_data, suppliers
+from store.feedback import suppressions
+from store.outbox import Event
+from topics.catalog import PROFILES
+from topics.time import format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from psycopg import AsyncConnection
+    from psycopg_pool import AsyncConnectionPool
+
+    from store.audit import Actor
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+ABOUT = {
+    "suppliers": "Your profile as you or the product gave it, and what you let us send you.",
+    "customer_health": "How far your setup is, as last worked out: a score, its parts, and what they rest on.",
+    "health_history": "Every change of that score, with what caused it.",
+    "success_milestones": "Milestones you reached.",
+    "success_interventions": "Messages we sent you or decided not to send, and why; when you opened or followed them.",
+    "support_interactions": "Calls with our support team: booked, held, cancelled, and what was noted.",
+    "transactional_mails": "Emails about your calls: invitations, changes, cancellations.",
+    "message_hits": "Each request for a picture or link of a message; no address of yours is kept, a hash only.",
+    "feedback_due": "Openings and clicks that are about to be counted.",
+    "mail_reports": "What mail servers told us about messages to you.",
+    "supplier_holds": "That our team holds messages to you, and why.",
+    "audit_log": "Who looked at or changed what of yours, through the API or the command line.",
+    "outbox": "Events about you on their way to the product's other services, or sent there; ids only.",
+    "suppressed_addresses": "Why we don't write to your address; kept as a hash of it.",
+}
+"""The export's readme: what each key of `data` holds."""
+FORMAT = (
+    "Each key of `data` is a table, each entry a row. Times are ISO 8601 with zone, ids are UUIDs, null means not "
+    "known. The event log of what you did (logins, forms, clients by id) is kept by supplier id, without a name."
+)
+
+
+async def export(
+    pool: AsyncConnectionPool[AsyncConnection], supplier_id: str, actor: Actor, now_ms: int, key: str
+) -> dict[str, Any] | None:
+    """Everything stored of a supplier, JSON ready; None if nothing is. The look itself is logged.
+
+    `pool`: role `success_writer`; `key`: the setting `secret_key`.
+    """
+    async with pool.connection() as conn:
+        data = await personal_data.collect(conn, supplier_id)
+        if not data:
+            return None
+        email = data["suppliers"][0]["email"]
+        listed = await suppressions(conn, email, key) if email else {}
+        data["suppressed_addresses"] = [
+            {"reason": reason, "since": format_time(since)} for reason, since in listed.items()
+        ]
+        await audit.log(conn, actor, "data.export", supplier_id, now_ms)
+    about = {table: ABOUT.get(table, "Further rows about you.") for table in data}
+    return {
+        "supplierId": supplier_id,
+        "exportedAt": format_time(now_ms),
+        "readme": {"format": FORMAT, "data": about},
+        "data": data,
+    }
+
+
+async def erase(
+    pool: AsyncConnectionPool[AsyncConnection],
+    publish: Callable[[Sequence[Event]], Awaitable[None]],
+    supplier_id: str,
+    actor: Actor,
+    now_ms: int,
+    key: str,
+) -> None:
+    """Erase a supplier everywhere, known or not; safe to repeat.
+
+    The empty profile record goes first: should Postgres fail us afterwards, the intervention agent erases her when it
+    reads it. `pool`, `key`: as for `export`; `publish` returns once Kafka has it.
+    """
+    await publish([Event(PROFILES, supplier_id, None)])
+    async with pool.connection() as conn:
+        await suppliers.lock(conn, [supplier_id], key.encode())
+        await suppliers.erase(conn, [supplier_id], key.encode(), _EPOCH + timedelta(milliseconds=now_ms))
+        await audit.log(conn, actor, "data.erase", supplier_id, now_ms)
