@@ -24,6 +24,7 @@ COMMANDS = {
     "hold": ("cli.hold", "keep all messages from a supplier, or --release her"),
     "api": ("cli.api", "serve the HTTP API"),
     "token": ("cli.token", "sign a token of the API for development"),
+    "report": ("cli.report", "say what came of the messages"),
     "run": ("cli.run", "run a recorded file through the whole pipeline"),
     "export-data": ("cli.personal_data", "write everything that is stored of a supplier"),
     "erase": ("cli.personal_data", "erase a supplier for good"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import jwt
 import pytest
 
 from runtime.settings import Settings
+from tests.delivery.world import World
 
 pytestmark = pytest.mark.stack
 
@@ -77,3 +79,13 @@ def test_an_api_without_its_database_stops_with_one_line(settings: Settings) -> 
     assert refused.returncode == 1
     assert "SUCCESS_DATABASE_URL" in refused.stderr.splitlines()[-1]
     assert "Traceback" not in refused.stderr
+
+
+async def test_the_report_is_a_table_or_one_json_object(settings: Settings, world: World) -> None:
+    assert "no messages yet" in success(settings, "report", "messages").stdout
+    await world.row(await world.supplier(), "low_client_adoption")
+    printed = success(settings, "report", "messages").stdout
+    assert "grow_client_list" in printed
+    assert "converted" in printed
+    [counts] = json.loads(success(settings, "report", "messages", "--json").stdout)["templates"]
+    assert (counts["template"], counts["sent"]) == ("grow_client_list", 0)
