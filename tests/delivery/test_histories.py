@@ -22,7 +22,7 @@ from tests.delivery.world import NOW, World
 pytestmark = pytest.mark.stack
 
 LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
-EXAMPLES = 1500 if LONG else 40
+EXAMPLES = 1500 if LONG else 25
 
 
 @pytest.fixture
