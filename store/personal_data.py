@@ -41,7 +41,7 @@ async def _conditions(conn: AsyncConnection) -> dict[str, sql.Composable]:
     conditions: dict[str, sql.Composable] = {}
     for table, column in await (await conn.execute(SQL["tables"])).fetchall():
         conditions[table] = sql.SQL("{} = %(supplier)s").format(sql.Identifier(column))
-    references = await (await conn.execute(SQL["references"])).fetchall()
+    references = await (await conn.execute(SQL["foreign_keys"])).fetchall()
     while fresh := [each for each in references if each[0] not in conditions and each[2] in conditions]:
         table, column, parent, parent_column = fresh[0]
         conditions[table] = sql.SQL("{} IN (SELECT {} FROM {} WHERE {})").format(

@@ -9,7 +9,7 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NO
     AND (a.attname = 'supplier_id' OR (c.relname = 'suppliers' AND a.attname = 'id'))
 ORDER BY 1
 
--- name: references
+-- name: foreign_keys
 -- Foreign keys of one column: (table, column, what it refers to, that one's column).
 SELECT c.conrelid::regclass::text, child.attname::text, c.confrelid::regclass::text, parent.attname::text
 FROM pg_constraint c
