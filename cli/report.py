@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import Any
 
 import click
@@ -26,6 +27,7 @@ COLUMNS = {
     "opened_by_machines": "machine opens",
     "bot_hits": "bot hits",
 }
+FULL_WIDTH = 160
 SHARES = ("opened", "clicked", "converted", "unsubscribed")
 """Shown with their share of what was sent."""
 
@@ -45,7 +47,8 @@ def messages(as_json: bool) -> None:
     elif not rows:
         click.echo("no messages yet")
     else:
-        Console(soft_wrap=True).print(_table(rows))
+        # Into a file or a pipe nothing is cut; on a narrow terminal the titles are.
+        Console(width=None if sys.stdout.isatty() else FULL_WIDTH).print(_table(rows))
 
 
 async def _read(settings: Settings) -> list[dict[str, Any]]:
@@ -59,7 +62,7 @@ async def _read(settings: Settings) -> list[dict[str, Any]]:
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("template")
+    table.add_column("template", no_wrap=True, min_width=max(len(row["template"]) for row in rows))
     for title in COLUMNS.values():
         table.add_column(title, justify="right")
     for row in rows:
