@@ -51,7 +51,7 @@ async def publish(settings: Settings, *records: tuple[str, bytes | None]) -> Non
             await producer.send_and_wait(full_name(settings.topic_prefix, topic), value, SUPPLIER.encode())
 
 
-async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
