@@ -19,8 +19,8 @@ Movement = tuple[int, float, float, str]
 class Causes(msgspec.Struct, array_like=True):
     """Movements of points since a change, newest last.
 
-    `newest` holds at most 20 `(component index, before, after, event id or "time")`; what is older is
-    merged into `earlier`, one `(before, after)` a component, so that the deltas always add up exactly.
+    All in all at most 20 are kept: where there were more, the oldest are merged into `earlier`, one
+    `(before, after)` a component, so that the deltas always add up exactly.
     """
 
     newest: list[Movement] = []
@@ -28,13 +28,13 @@ class Causes(msgspec.Struct, array_like=True):
 
     def add(self, movement: Movement) -> None:
         """Note one movement of a component's points."""
-        newest = self.newest
+        newest, earlier = self.newest, self.earlier
         newest.append(movement)
-        if len(newest) > KEPT:
+        while len(newest) + len(earlier) > KEPT:
             oldest, first_before, last_after, _ = newest.pop(0)
-            if oldest in self.earlier:
-                first_before = self.earlier[oldest][0]
-            self.earlier[oldest] = (first_before, last_after)
+            if oldest in earlier:
+                first_before = earlier[oldest][0]
+            earlier[oldest] = (first_before, last_after)
 
     def take(self) -> list[dict[str, Any]]:
         """What was gathered, as `{"component", "before", "after", "event"}`; empties this object."""

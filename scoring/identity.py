@@ -5,6 +5,8 @@ from __future__ import annotations
 from hashlib import sha1
 from uuid import NAMESPACE_URL, uuid5
 
+from xxhash import xxh3_128_hexdigest
+
 NAMESPACE = uuid5(NAMESPACE_URL, "https://wedsync.example/success")
 _PREFIX = NAMESPACE.bytes
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
@@ -19,6 +21,16 @@ def signal_id(supplier_id: str, signal_type: str, name: str, cause: str) -> str:
     digest = sha1(_PREFIX + text.encode(), usedforsecurity=False).hexdigest()
     variant = _VARIANT[digest[16]]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def change_id(supplier_id: str, cause: str) -> str:
+    """The id of an entry in a snapshot's `changes`, as a UUIDv8 (RFC 9562: the maker's own) of supplier and cause.
+
+    Every second event or so makes one: XXH3 costs a tenth of UUIDv5's SHA-1.
+    """
+    digest = xxh3_128_hexdigest(f"{supplier_id}|{cause}".encode())
+    variant = _VARIANT[digest[16]]
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:]}"
 
 
 def cause_of_event(source: str, event_id: str) -> str:

@@ -23,7 +23,7 @@ from scoring.activity import (
     login_band_due,
 )
 from scoring.churn import churn_probability
-from scoring.identity import cause_of_event, signal_id
+from scoring.identity import cause_of_event, change_id, signal_id
 from scoring.metrics import (
     CLIENTS,
     COMPONENTS,
@@ -42,7 +42,6 @@ from scoring.metrics import (
 )
 from scoring.signals import (
     CONDITION_MET,
-    HEALTH_CHANGED,
     MILESTONE_ACHIEVED,
     RISK_CHANGED,
     TEN_CLIENTS,
@@ -212,7 +211,7 @@ def _note_change(
     cause = _cause(event, at)
     state.changes.append(
         {
-            "id": signal_id(supplier_id, HEALTH_CHANGED, "", cause),
+            "id": change_id(supplier_id, cause),
             "at": instant_text(state.clock),
             "seq": state.seq,
             "score": score,

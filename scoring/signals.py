@@ -10,8 +10,6 @@ RISK_CHANGED = "success.risk.changed"
 MILESTONE_ACHIEVED = "success.milestone.achieved"
 CONDITION_MET = "success.condition.met"
 HEALTH_UPDATED = "success.health.updated"
-HEALTH_CHANGED = "success.health.changed"
-"""Names the ids of the entries in a snapshot's `changes`; no event of its own."""
 
 MILESTONES = ("first_form", "ten_clients", "first_automation", "first_payment")
 TEN_CLIENTS = 10

@@ -11,15 +11,23 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 WEEK = 7 * DAY
 
+MINUTES_A_DAY = DAY // MINUTE
+
 NEVER = 1 << 62
 """Later than any instant that can be written: "no due time"."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=4_096)
+def _date_text(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
+
+
 @lru_cache(maxsize=65_536)
 def _minute_text(minute: int) -> str:
-    return (_EPOCH + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:")
+    day, minute_of_day = divmod(minute, MINUTES_A_DAY)
+    return f"{_date_text(day)}T{minute_of_day // 60:02d}:{minute_of_day % 60:02d}:"
 
 
 @lru_cache(maxsize=65_536)

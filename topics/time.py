@@ -13,14 +13,15 @@ _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-5][0-9])"
 ).fullmatch
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_DAY = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH).days
+_LAST_DAY = (datetime(9989, 12, 31, tzinfo=UTC) - _EPOCH).days
+"""Due times follow events by weeks, and must be writable too."""
 
 
 def parse_time(text: str) -> int:
     """Milliseconds since the epoch of an RFC 3339 time with zone; finer digits are cut off.
 
     Raises ValueError, with a reason for people, for any other ISO 8601 form, a time without zone, a leap
-    second, a day that does not exist, and anything before 1970 or after the year 9999 (both in UTC).
+    second, a day that does not exist, and anything before 1970 or after the year 9989 (both in UTC).
     """
     if not _RFC_3339(text):
         raise ValueError("not an RFC 3339 time with zone, such as 2026-01-05T09:00:00Z")
@@ -31,7 +32,7 @@ def parse_time(text: str) -> int:
     if since.days < 0:
         raise ValueError("a time before 1970")
     if since.days > _LAST_DAY:
-        raise ValueError("a time after the year 9999")
+        raise ValueError("a time after the year 9989")
     return since.days * DAY_MS + since.seconds * 1000 + since.microseconds // 1000
 
 

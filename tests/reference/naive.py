@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import xxhash
+
 from tests.reference.history import COMPONENTS, DAY, HOUR, LOGIN_BANDS, History, newest, utc_date
 
 MILESTONES = {
@@ -355,7 +357,7 @@ class NaiveSupplier:
             change = self.evaluations[number]
             owed.append(
                 {
-                    "id": self._id("success.health.changed", "", change.cause_key),
+                    "id": change_id(self.id, change.cause_key),
                     "at": rfc3339(change.at),
                     "seq": change.seq,
                     "score": change.score,
@@ -367,9 +369,22 @@ class NaiveSupplier:
         return owed
 
 
+def change_id(supplier_id: str, cause: str) -> str:
+    """UUIDv8 of the XXH3 digest of supplier and cause (docs/scoring.md)."""
+    digest = int.from_bytes(xxhash.xxh3_128_digest(f"{supplier_id}|{cause}".encode()))
+    digest = digest & ~(0xF << 76) | 8 << 76
+    digest = digest & ~(0x3 << 62) | 2 << 62
+    return str(uuid.UUID(int=digest))
+
+
 def merge_oldest(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Keep the newest 20; the older ones become one entry a component, "earlier", put first."""
-    older, kept = entries[:-20], entries[-20:]
+    """At most 20 entries: of more, as few of the oldest as will do become one entry a component, put first."""
+    count = next(
+        count
+        for count in range(len(entries) + 1)
+        if len({entry["component"] for entry in entries[:count]}) + len(entries) - count <= 20
+    )
+    older, kept = entries[:count], entries[count:]
     merged = []
     for name in COMPONENTS:
         of_component = [entry for entry in older if entry["component"] == name]

@@ -8,6 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 import pytest
 
 from tests.reference.events import event
+from tests.reference.naive import change_id
 from tests.scoring.suppliers import MONDAY_9, SUPPLIER, Story, days
 
 NAMESPACE = uuid5(NAMESPACE_URL, "https://wedsync.example/success")
@@ -261,7 +262,7 @@ def test_causes_beyond_20_merge_into_earlier_ones(story: Story) -> None:
     story.uses_all_features(at=3)
     (change,) = [s for s in story.signals if s.data.get("level") == "at_risk"]
     causes = change.data["causes"]
-    assert [cause["event"] for cause in causes].count("earlier") == len(causes) - 20
+    assert len(causes) == 20
     assert causes[0]["event"] == "earlier"
     for component in {cause["component"] for cause in causes}:
         chain = [cause for cause in causes if cause["component"] == component]
@@ -283,5 +284,4 @@ def test_a_snapshot_owes_each_change_once(story: Story) -> None:
     (change,) = story.now["changes"]
     assert (change["at"], change["score"]) == ("2026-01-08T09:00:00.000Z", 26)
     assert change["causes"] == [{"component": "loginFrequency", "before": 30, "after": 20, "event": "time"}]
-    changed = "success.health.changed"
-    assert change["id"] == str(uuid5(NAMESPACE, f"{SUPPLIER}|{changed}||time:2026-01-08T09:00:00.000Z"))
+    assert change["id"] == change_id(SUPPLIER, "time:2026-01-08T09:00:00.000Z")
