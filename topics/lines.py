@@ -12,7 +12,6 @@ import msgspec
 
 from topics.catalog import ACTIVITY, PROFILES
 
-
 BOM = b"\xef\xbb\xbf"
 """What some editors put in front of a UTF-8 file."""
 
