@@ -97,10 +97,3 @@ def unsafe_mail(settings: Settings) -> list[str]:
             f"{settings.dkim_selector}._domainkey.{domain_of(settings.mail_from)}"
         )
     return problems
-
-
-def require_safe_mail(settings: Settings) -> None:
-    """Raise SettingsError where emails could not be unsubscribed from with one click that mail servers trust."""
-    problems = unsafe_mail(settings)
-    if problems:
-        raise SettingsError("; ".join(problems))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from agents.dkim_signing import unsafe_mail
 from cli.errors import one_line
 from runtime.settings import PREFIX, Secret, Settings, SettingsError, variable
 
@@ -67,7 +68,13 @@ def examine() -> list[Finding]:
     except SettingsError as error:
         return [Finding("settings", False, str(error), "see docs/settings.md"), *_unknown_variables()]
     found = [Finding("settings", True, f"read; state in {settings.state_dir.absolute()}")]
-    return [*found, *_unknown_variables(), _secrets(settings), *asyncio.run(_servers(settings))]
+    return [
+        *found,
+        *_unknown_variables(),
+        _secrets(settings),
+        *_mail(settings),
+        *asyncio.run(_servers(settings)),
+    ]
 
 
 def _unknown_variables() -> list[Finding]:
@@ -99,6 +106,15 @@ def _secrets(settings: Settings) -> Finding:
             "set each to a long random text, or start the embedded stack with `success up`",
         )
     return Finding("secrets", True, "each is set, or the embedded stack's default")
+
+
+def _mail(settings: Settings) -> list[Finding]:
+    """What keeps mail servers from trusting one-click unsubscribing."""
+    findings = []
+    for problem in unsafe_mail(settings):
+        found, _, mend = problem.partition(": ")
+        findings.append(Finding("unsubscribe", False, found, mend))
+    return findings
 
 
 async def _servers(settings: Settings) -> list[Finding]:

@@ -205,13 +205,3 @@ async def test_preview_writes_html_or_text(settings: Settings, tmp_path: Path) -
     code, _, err = await finished(await success(settings, "preview", "nonsense"))
     assert code == 2
     assert "no template is called 'nonsense'; there are call_offer, " in err
-
-
-async def test_outside_the_embedded_stack_it_refuses_mail_that_nobody_could_trust(settings: Settings) -> None:
-    """One click to unsubscribe needs HTTPS and a DKIM signature; the error names both variables."""
-    elsewhere = settings.model_copy(update={"kafka": "kafka.example:9092"})
-    code, _, err = await finished(await success(elsewhere, "deliver", "--once"))
-    assert code == 2
-    assert "SUCCESS_PUBLIC_URL is http://127.0.0.1:8000" in err
-    assert "SUCCESS_DKIM_KEY is not set" in err
-    assert err.count("\n") == 1

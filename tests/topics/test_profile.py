@@ -119,7 +119,9 @@ def test_a_name_of_two_lines_is_taken_as_it_is():
     assert read(first_name="Sa\r\nrah").first_name == "Sa\r\nrah"
 
 
-@pytest.mark.parametrize("address", ["<a@example.com>", "a..b@example.com", "a,b@example.com", "ü@example.com"])
+@pytest.mark.parametrize(
+    "address", ["<a@example.com>", "a..b@example.com", "a,b@example.com", "ü@example.com"]
+)
 def test_an_address_that_no_header_can_hold_refuses_the_profile(address):
     """Accepted, it would fail each of her messages, and nobody would know until then."""
     assert read(email=address) == Refusal("wrong_field: email: not an email address")
