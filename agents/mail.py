@@ -256,7 +256,9 @@ class Mailer:
 
 
 def _refusal(code: int, message: str) -> Verdict:
-    return Verdict("refused" if code >= _PERMANENT else "later", f"{code} {without_addresses(message)}", by_server=True)
+    return Verdict(
+        "refused" if code >= _PERMANENT else "later", f"{code} {without_addresses(message)}", by_server=True
+    )
 
 
 def _is_loopback(host: str) -> bool:
