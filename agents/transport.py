@@ -12,7 +12,8 @@ Registered under a scheme of its own (`SCHEME`). Three rules beside vanilla Faus
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka.errors import IllegalStateError
@@ -34,6 +35,7 @@ POLL_S = 0.2
 FETCH_MAX_WAIT_MS = 50
 """How long the broker holds an empty fetch; what arrives for a partition not in that fetch waits as long."""
 CLOSED_PAUSE_S = 0.02
+ANSWER_POLL_S = 0.1
 
 
 class Batch(list[Record]):
@@ -132,6 +134,26 @@ class BatchConsumer(driver.Consumer):
         self._held.clear()
         await super().on_partitions_assigned(assigned, generation_id)
 
+    async def threadsafe_partitions_revoked(self, receiver_loop: AbstractEventLoop, revoked: set[TP]) -> None:
+        """Tell the main thread, from the consumer's."""
+        await self._answered(self.on_partitions_revoked, receiver_loop, revoked)
+
+    async def threadsafe_partitions_assigned(
+        self, receiver_loop: AbstractEventLoop, assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Tell the main thread, from the consumer's."""
+        await self._answered(self.on_partitions_assigned, receiver_loop, assigned, generation_id)
+
+    async def _answered(
+        self, callback: Callable[..., Any], receiver_loop: AbstractEventLoop, *args: Any
+    ) -> None:
+        """Wait for the main thread, unless it stops: it answers no more then, and Faust would wait for ever."""
+        answer = await self._method_queue.call(receiver_loop.create_future(), callback, *args)
+        while not answer.done() and not self.should_stop:
+            await asyncio.wait({answer}, timeout=ANSWER_POLL_S)
+        if answer.done():
+            answer.result()
+
     async def perform_seek(self) -> None:
         """Seek the sources to where their state, or else their commit, has them continue; then open them."""
         closings = self._closings
@@ -146,6 +168,7 @@ class BatchConsumer(driver.Consumer):
     async def _source_positions(self) -> dict[TP, int]:
         sources = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         positions = self.app.engine.positions(sources)
+        self._commit_what_the_state_holds(positions)
         ends = await self.highwaters(*positions) if positions else {}
         for tp, position in positions.items():
             if position > ends[tp]:
@@ -162,6 +185,15 @@ class BatchConsumer(driver.Consumer):
             earliest = await self.earliest_offsets(*unread)
             positions.update({ensure_TP(tp): offset or 0 for tp, offset in earliest.items()})
         return positions
+
+    def _commit_what_the_state_holds(self, positions: Mapping[TP, int]) -> None:
+        """Have the next commit follow the state, lest the group seems to lag where nothing is left to read.
+
+        The acks of a worker that died, or of partitions that were revoked in the middle of a flush, were lost.
+        """
+        for tp, position in positions.items():
+            if position > (self._committed_offset[tp] or 0):
+                self._acked[tp].append(position - 1)
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         """Seek, and have delivery continue there."""

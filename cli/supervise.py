@@ -21,6 +21,19 @@ WON_T_HELP = frozenset({1, 2})
 logger = logging.getLogger(__name__)
 
 
+class BackOff:
+    """How long to wait before a child is started again: twice as long each time, until one was stable."""
+
+    def __init__(self) -> None:
+        self._next = FIRST_DELAY_S
+
+    def delay(self, ran_s: float) -> float:
+        """Seconds to wait after a child that ran for `ran_s`."""
+        delay = FIRST_DELAY_S if ran_s >= STABLE_AFTER_S else self._next
+        self._next = min(2 * delay, LONGEST_DELAY_S)
+        return delay
+
+
 class Supervisor:
     """Runs `command` until it ends well or is told to stop (SIGTERM, Ctrl-C)."""
 
@@ -39,7 +52,7 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _keep_alive(self) -> int:
-        delay, restarts = FIRST_DELAY_S, 0
+        back_off, restarts = BackOff(), 0
         while True:
             started = time.monotonic()
             code = self._run_once()
@@ -47,12 +60,10 @@ class Supervisor:
                 return 0 if code in {0, -signal.SIGTERM, -signal.SIGINT} else 1
             if code == 0 or (restarts == 0 and code in WON_T_HELP):
                 return code
-            if time.monotonic() - started >= STABLE_AFTER_S:
-                delay = FIRST_DELAY_S
+            delay = back_off.delay(time.monotonic() - started)
             logger.warning("the worker ended with %s; starting it again in %.0f s", _ending(code), delay)
             if self._stopping.wait(delay):
                 return 0
-            delay = min(2 * delay, LONGEST_DELAY_S)
             restarts += 1
 
     def _run_once(self) -> int:

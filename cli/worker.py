@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import socket
 import sys
 import uuid
 
 import click
 
-from agents.collector import tune_collector
-from agents.failure import end_process
-from agents.fold import GRACE_MS
-from agents.inprocess import InProcessWorker, TopicsNotReadyError
-from cli.errors import CommandError
 from cli.policy import load_policy
 from cli.supervise import Supervisor
-from runtime.clock import SystemClock
 from runtime.settings import Settings
-from scoring.policy import Policy
-
-PARENT_CHECK_S = 1.0
-
-logger = logging.getLogger("success.worker")
 
 
 @click.command()
@@ -41,6 +28,8 @@ def worker(instance: str | None, verbose: bool) -> int:
     policy = load_policy(settings)
     settings.secret("secret_key")  # complain now, not at the first batch
     if instance is not None:
+        from cli.worker_process import serve  # noqa: PLC0415 - Faust costs a second that the supervisor need not spend
+
         return asyncio.run(serve(settings, policy, instance))
     arguments = ["--instance", new_instance_id(), *(["--verbose"] if verbose else [])]
     return Supervisor([sys.executable, "-c", "from cli.main import main; main()", "worker", *arguments]).run()
@@ -49,41 +38,6 @@ def worker(instance: str | None, verbose: bool) -> int:
 def new_instance_id() -> str:
     """A group instance id for a worker and its restarts; another worker on this machine has another."""
     return f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}"
-
-
-async def serve(settings: Settings, policy: Policy, instance: str) -> int:
-    """Run until told to stop; ends the process at once if anything goes wrong."""
-    tune_collector()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    in_process = InProcessWorker(
-        settings, SystemClock(), grace_ms=GRACE_MS, policy=policy, instance_id=instance, fail_stop=end_process
-    )
-    watch = asyncio.create_task(stop_without_parent(os.getppid(), stop))
-    starting = asyncio.create_task(in_process.start())
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if starting.done():
-        try:
-            starting.result()
-        except TopicsNotReadyError as error:
-            raise CommandError(str(error)) from error
-        logger.info("ready")
-        await stopped
-    logger.info("stopping")
-    starting.cancel()
-    await in_process.stop()
-    watch.cancel()
-    return 0
-
-
-async def stop_without_parent(parent: int, stop: asyncio.Event) -> None:
-    """A worker whose supervisor was killed stops too, lest nobody can stop it."""
-    while os.getppid() == parent:  # noqa: ASYNC110 - no event tells of a parent's end
-        await asyncio.sleep(PARENT_CHECK_S)
-    stop.set()
 
 
 def configure_logging(verbose: bool) -> None:

@@ -102,13 +102,15 @@ class Outcome:
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Each supplier's final state, without what it owes the next snapshot."""
     snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Each supplier's newest snapshot, without `changes` and `journeys`."""
+    """Each supplier's newest snapshot, without `changes`."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Changes in the snapshots by id."""
     signals: dict[str, Any] = field(default_factory=dict)
     """Signals by id."""
     dead_letters: set[tuple[int, int, str]] = field(default_factory=set)
     """(partition, offset, reason code)"""
+    repeats: int = 0
+    """Signals that came again: same id, same content."""
 
     def add_state(self, supplier: str, encoded: bytes) -> None:
         """Take a supplier's final state."""
@@ -121,7 +123,6 @@ class Outcome:
     def add_snapshot(self, supplier: str, value: bytes) -> None:
         """Take a snapshot if it is newer than what there is."""
         data = orjson.loads(value)["data"]
-        del data["journeys"]  # days that roll out of the window without moving the sum owe no snapshot
         for change in data.pop("changes"):
             known = self.changes.setdefault(change["id"], change)
             assert known == change, f"change {change['id']} came with two contents"
@@ -132,6 +133,7 @@ class Outcome:
     def add_signal(self, value: bytes) -> None:
         """Take a signal; one id always has one content."""
         signal = orjson.loads(value)
+        self.repeats += signal["id"] in self.signals
         known = self.signals.setdefault(signal["id"], signal)
         assert known == signal, f"signal {signal['id']} came with two contents: {known} and {signal}"
 

@@ -17,6 +17,7 @@ from runtime.settings import Settings
 
 READY_S = 60.0
 STOP_S = 40.0
+READY = "success.worker: ready"
 
 
 class WorkerProcess:
@@ -24,6 +25,7 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings, log: Path) -> None:
         self._log = log
+        self._ready_before = 0
         with log.open("ab") as output:
             self.supervisor = psutil.Popen(
                 [sys.executable, "-c", "from cli.main import main; main()", "worker"],
@@ -60,11 +62,16 @@ class WorkerProcess:
     async def kill_child(self) -> None:
         """Kill -9; the supervisor starts another."""
         child = await self.child()
-        child.send_signal(signal.SIGKILL)
+        child.kill()
+        await self.gone(child)
+
+    async def gone(self, child: psutil.Process) -> None:
+        """Return when a child has ended; `ready` then waits for the next one."""
         deadline = time.monotonic() + READY_S
         while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, self.log()
             await asyncio.sleep(0.01)
+        self._ready_before = self.log().count(READY)
 
     def kill_for_good(self) -> None:
         """Kill -9 of supervisor and child."""
@@ -74,10 +81,10 @@ class WorkerProcess:
             child.kill()
         self.supervisor.wait()
 
-    async def ready(self, times: int = 1) -> None:
-        """Return when it has become ready so many times."""
+    async def ready(self) -> None:
+        """Return when the worker, or the child that followed the last killed one, is ready."""
         deadline = time.monotonic() + READY_S
-        while self.log().count("success.worker: ready") < times:
+        while self.log().count(READY) <= self._ready_before:
             assert time.monotonic() < deadline, self.log()
             assert self.supervisor.poll() is None, self.log()
             await asyncio.sleep(0.05)
