@@ -26,8 +26,17 @@ $(OWN_UV):
 demo: install
 	@$(BIN)/success demo
 
+# The engine's tests start and stop whole workers in their process: each file gets a process of its own.
+ENGINE := $(filter-out tests/agents/test_traps.py tests/agents/test_worker.py tests/agents/test_supervise.py,\
+  $(wildcard tests/agents/test_*.py))
+
 test: lint
-	@$(BIN)/pytest
+	@$(BIN)/pytest -m "not chaos" --ignore=tests/agents
+	@$(BIN)/pytest $(ENGINE)
+	@$(BIN)/pytest tests/agents/test_supervise.py
+	@$(BIN)/pytest tests/agents/test_traps.py
+	@$(BIN)/pytest tests/agents/test_worker.py
+	@$(BIN)/pytest tests/chaos -k "killed_again or graceful"
 
 lint: install
 	@$(BIN)/ruff check .
