@@ -1,7 +1,6 @@
 """What plain Faust gets wrong (`docs/engine.md`, the five traps), each shown closed on real Kafka.
 
-Each test's docstring begins with the number of its trap. `docs/engine.md` says how each of them failed when
-its cure was taken out.
+Each test's docstring begins with the number of its trap.
 """
 
 from __future__ import annotations
