@@ -36,7 +36,7 @@ test: lint
 	@$(BIN)/pytest tests/agents/test_supervise.py
 	@$(BIN)/pytest tests/agents/test_traps.py
 	@$(BIN)/pytest tests/agents/test_worker.py
-	@$(BIN)/pytest tests/chaos -k "killed_again or graceful"
+	@$(BIN)/pytest tests/chaos -k "killed_again"
 
 lint: install
 	@$(BIN)/ruff check .
