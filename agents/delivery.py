@@ -24,6 +24,7 @@ from agents.feedback import tell
 from agents.letter import variables
 from agents.mail import Mailer, MailServer, Verdict, without_addresses
 from agents.message import build_message, message_id
+from agents.outbox_publisher import publish_all
 from agents.pace import Pacer
 from agents.render import FOLDERS, check_templates, render_email, render_text
 from agents.status_events import status_event
@@ -48,7 +49,6 @@ logger = logging.getLogger(__name__)
 WORKERS = 4
 """Suppliers handled at once; a crash leaves at most these claims open."""
 NOTE_ATTEMPTS = 8
-OUTBOX_BATCH = 500
 
 
 @dataclass(slots=True)
@@ -157,17 +157,7 @@ class Delivery:
         `send` gets events in order and returns when Kafka has acked them all; a crash before our note of that
         publishes them again.
         """
-        published = 0
-        while True:
-            async with self._pool.connection() as conn:
-                await store.publish_alone(conn)
-                waiting = await outbox.fetch_unpublished(conn, OUTBOX_BATCH)
-                if waiting:
-                    await send([outbox.Event(event.topic, event.key, event.value) for event in waiting])
-                    await outbox.mark_published(conn, [event.id for event in waiting])
-            published += len(waiting)
-            if len(waiting) < OUTBOX_BATCH:
-                return published
+        return await publish_all(self._pool, send)
 
     # life ----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappush
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from scoring.conditions import FREE_PLAN, restart_login_series, start_onboarding
 from scoring.metrics import (
@@ -33,6 +33,22 @@ EXPIRY = ACTIVITY_WINDOW + 1
 STALE_ENTRIES_KEPT = 256
 
 FORMS_CREATED, CLIENTS_IMPORTED, JOURNEYS_CREATED, TEMPLATES_USED = (1 << i for i in range(len(KEY_FEATURES)))
+
+
+Goal = Literal[
+    "supplier.logged_in",
+    "form.created",
+    "form.sent",
+    "form.completed",
+    "client.imported",
+    "client.active",
+    "journey.created",
+    "journey.activated",
+    "template.used",
+    "payment.received",
+    "plan.changed",
+]
+"""An event that an intervention may aim at."""
 
 
 class Event(Protocol):
@@ -274,19 +290,5 @@ MILESTONE_BIT: dict[str, int] = {milestone: 1 << bit for bit, milestone in enume
 
 MILESTONE_BIT_OF: dict[str, int] = {kind: MILESTONE_BIT[name] for kind, name in MILESTONE_OF.items()}
 
-GOALS = frozenset(
-    {
-        "supplier.logged_in",
-        "form.created",
-        "form.sent",
-        "form.completed",
-        "client.imported",
-        "client.active",
-        "journey.created",
-        "journey.activated",
-        "template.used",
-        "payment.received",
-        "plan.changed",
-    }
-)
-"""Events whose newest time a snapshot carries, because an intervention may aim at them."""
+GOALS = frozenset(get_args(Goal))
+"""Events whose newest time a snapshot carries."""

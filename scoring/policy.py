@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from scoring import conditions
+from scoring.activity import Goal
 from scoring.metrics import is_worse
 from scoring.signals import CONDITION_MET, MILESTONE_ACHIEVED, MILESTONES, RISK_CHANGED
 from scoring.time import DAY, HOUR, MINUTE, SECOND
@@ -35,19 +36,6 @@ _UNITS = {"ms": 1, "s": SECOND, "min": MINUTE, "h": HOUR, "d": DAY}
 
 Channel = Literal["email", "in_app_notification", "support_call"]
 Kind = Literal["positive", "rescue"]
-Goal = Literal[
-    "supplier.logged_in",
-    "form.created",
-    "form.sent",
-    "form.completed",
-    "client.imported",
-    "client.active",
-    "journey.created",
-    "journey.activated",
-    "template.used",
-    "payment.received",
-    "plan.changed",
-]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _CAUSES = {
     "condition": (

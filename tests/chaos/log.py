@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from agents.fold import GRACE_MS, PartitionFold
 from agents.provisioning import STATE
 from agents.state_record import META_KEY, StateHeader, newest
+from bench.reading import read_topic
 from runtime.settings import Settings
 from scoring.state import decode
 from topics.catalog import (
@@ -57,21 +58,7 @@ async def publish(settings: Settings, events: Iterable[Event], per_second: float
 
 async def read(settings: Settings, name: str) -> list[list[ConsumerRecord[bytes, bytes]]]:
     """Everything in a topic, a list a partition."""
-    topic = full_name(settings.topic_prefix, name)
-    consumer: AIOKafkaConsumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, max_poll_records=20_000)
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        records: list[list[ConsumerRecord[bytes, bytes]]] = [[] for _ in partitions]
-        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-            for tp, batch in (await consumer.getmany(timeout_ms=1000)).items():
-                records[tp.partition] += batch
-        return records
-    finally:
-        await consumer.stop()
+    return await read_topic(settings, full_name(settings.topic_prefix, name))
 
 
 async def lag(settings: Settings, names: Iterable[str]) -> int:
