@@ -161,6 +161,7 @@ async def test_a_lost_database_is_waited_for(world: World, settings: Settings) -
     world.pool = await open_pool(settings.database_url, Role.WRITER)
     world.clock.advance_to(time.time_ns() // 1_000_000)
     after = await world.row(await world.supplier(), "first_form_created")
+    await world.query("SELECT pg_notify('success_delivery', '')")  # as the writer of rows does
     await until_sent(world, after)
 
     process.send_signal(signal.SIGTERM)
