@@ -2,6 +2,7 @@
 # make test   everything checked: lint, types, boundaries, tests on real Kafka, Postgres and SMTP
 # make lint   the checks alone        make fix    what ruff can mend by itself
 # make bench  the benchmarks          make chaos  the long kill -9 tests
+# make browser  the Chromium that the tests drive, installed where there is none
 
 # A uv of our own where the machine has none: pip's --target needs neither root nor a virtual environment.
 OWN_UV := .success/uv/bin/uv
@@ -9,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(OWN_UV))
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint fix bench chaos
+.PHONY: help install demo test browser lint fix bench chaos
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -30,13 +31,17 @@ demo: install
 ENGINE := $(filter-out tests/agents/test_traps.py tests/agents/test_worker.py tests/agents/test_supervise.py,\
   $(wildcard tests/agents/test_*.py))
 
-test: lint
+test: lint browser
 	@$(BIN)/pytest -m "not chaos" --ignore=tests/agents
 	@$(BIN)/pytest $(ENGINE)
 	@$(BIN)/pytest tests/agents/test_supervise.py
 	@$(BIN)/pytest tests/agents/test_traps.py
 	@$(BIN)/pytest tests/agents/test_worker.py
 	@$(BIN)/pytest tests/chaos -k "killed_again"
+
+# The browser that tests/browser drives; its absence fails.
+browser: install
+	@$(BIN)/python -m tests.browser.chromium
 
 lint: install
 	@$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import asyncio
 import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -54,6 +54,13 @@ def servers_from_environment() -> tuple[str, str] | None:
 @pytest.fixture
 def settings(stack: Addresses, tmp_path: Path) -> Iterator[Settings]:
     """Settings with a topic prefix, a migrated database and a state folder that no other test has."""
+    with own_settings(stack, tmp_path / "state") as own:
+        yield own
+
+
+@contextmanager
+def own_settings(stack: Addresses, state_dir: Path, **more: Any) -> Iterator[Settings]:
+    """Topics and a database of one's own, migrated, and their settings (`more`: further ones); all gone afterwards."""
     name = f"t{uuid.uuid4().hex[:12]}"
     with psycopg.connect(stack.database_url, autocommit=True) as conn:
         conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
@@ -63,8 +70,9 @@ def settings(stack: Addresses, tmp_path: Path) -> Iterator[Settings]:
         smtp_url=stack.smtp,
         topic_prefix=f"{name}.",
         partitions=PARTITIONS,
-        state_dir=tmp_path / "state",
+        state_dir=state_dir,
         **SECRETS,
+        **more,
     )
     migrate(own)
     yield own

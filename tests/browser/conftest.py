@@ -1,0 +1,198 @@
+"""A real browser before the real API on the real stack: one of each for all tests here.
+
+All tests of this folder share one event loop (`pytest_collection_modifyitems`), so fixtures may be asynchronous and
+live as long as the session. A test makes suppliers of its own (`world.supplier()`); nobody empties the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+
+from api.app import build_app
+from api.auth import Role, sign
+from cli.publish import Publisher
+from runtime.clock import ManualClock
+from runtime.embedded import Addresses
+from runtime.settings import Settings
+from scoring.policy import Policy
+from store.database import Role as DatabaseRole
+from store.database import open_pool
+from tests.browser.chromium import NoBrowserError, find_chromium
+from tests.browser.serving import PATIENCE_S, free_port, serving
+from tests.conftest import own_settings
+from tests.deliver_command.test_deliver import success
+from tests.delivery.world import World
+
+SCREENSHOTS = Path("build/screenshots")
+"""Kept as artefacts; git ignores it."""
+SERIOUS = {"serious", "critical"}
+
+Screenshot = Callable[..., Awaitable[Path]]
+CheckAxe = Callable[..., Awaitable[None]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder in the session's loop, where browser and pools live."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+            item.add_marker(pytest.mark.stack)
+
+
+def session_fixture(function: Any) -> Any:
+    """An asynchronous fixture that lives as long as the session."""
+    return pytest_asyncio.fixture(scope="session", loop_scope="session")(function)
+
+
+# the product -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser_settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of the one API that all tests here share, with topics and a database of its own."""
+    port = free_port()
+    with own_settings(
+        stack,
+        tmp_path_factory.mktemp("browser") / "state",
+        api_port=port,
+        public_url=f"http://127.0.0.1:{port}",
+    ) as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def api_url(browser_settings: Settings) -> Iterator[str]:
+    """The address of the API, served by uvicorn with the wall clock."""
+    with serving(build_app(browser_settings), browser_settings.api_port) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def token(browser_settings: Settings) -> Callable[..., str]:
+    """A signed token: `token("agent")`, `token("supplier", supplier_id)`."""
+
+    def made(role: Role, subject: str | None = None, lifetime_s: int = 3600) -> str:
+        return sign(browser_settings, role, subject or f"the {role}", lifetime_s, int(time.time()))
+
+    return made
+
+
+@session_fixture
+async def world(browser_settings: Settings) -> AsyncIterator[World]:
+    """Suppliers and rows of this very moment, written as the intervention agent writes them."""
+    pool = await open_pool(browser_settings.database_url, DatabaseRole.WRITER)
+    made = World(browser_settings, pool, ManualClock(time.time_ns() // 1_000_000), Policy.load())
+    yield made
+    await made.close()
+    await pool.close()
+
+
+@session_fixture
+async def worker(browser_settings: Settings) -> AsyncIterator[None]:
+    """`success worker`: the scoring and intervention agents, for tests that publish events."""
+    process = await success(browser_settings, "worker")
+    yield
+    process.terminate()
+    await asyncio.wait_for(process.wait(), PATIENCE_S)
+
+
+@session_fixture
+async def publish(browser_settings: Settings) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """A function that publishes lines (events, profiles) to Kafka, as `success publish` does."""
+    async with Publisher(browser_settings) as publisher:
+
+        async def send(*lines: dict[str, Any]) -> None:
+            for line in lines:
+                await publisher.add(json.dumps(line).encode())
+            await publisher.flush()
+
+        yield send
+
+
+# the browser -----------------------------------------------------------------------------------------------
+
+
+@session_fixture
+async def browser() -> AsyncIterator[Browser]:
+    """One headless Chromium; its absence fails."""
+    async with async_playwright() as playwright:
+        try:
+            path = find_chromium(playwright.chromium.executable_path)
+        except NoBrowserError as error:
+            pytest.fail(str(error), pytrace=False)
+        chromium = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        await chromium.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser profile of this test's own: nothing stored, no cookies."""
+    made = await browser.new_context(
+        viewport={"width": 1440, "height": 900}, locale="en-GB", timezone_id="Europe/London"
+    )
+    made.set_default_timeout(20_000)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(context: BrowserContext) -> Page:
+    """An empty tab; `page.set_viewport_size`, `page.emulate_media(color_scheme="dark")` change how it looks."""
+    return await context.new_page()
+
+
+@pytest.fixture
+def no_console_errors(page: Page) -> Iterator[list[str]]:
+    """Fail at the test's end if the page wrote an error to the console or threw one; the list may be looked at."""
+    seen: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            seen.append(f"{message.text} ({message.location.get('url', '')})")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: seen.append(str(error)))
+    yield seen
+    assert seen == [], "\n".join(seen)
+
+
+@pytest.fixture(scope="session")
+def axe() -> CheckAxe:
+    """A function that fails on a serious or critical violation that axe-core finds: `await axe(page)`."""
+
+    async def check(page: Page, context: Any = None) -> None:
+        results = await Axe().run(page, context=context)
+        found = [
+            f"{each['impact']}: {each['id']}, {each['help']}: "
+            + "; ".join(str(node["target"]) + " " + node["html"][:200] for node in each["nodes"])
+            for each in results.response["violations"]
+            if each["impact"] in SERIOUS
+        ]
+        assert found == [], "\n".join(found)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def screenshot() -> Screenshot:
+    """A function that keeps a picture in build/screenshots: `await screenshot(page, "coach-open-320")`."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+
+    async def take(page: Page, name: str, *, full_page: bool = False) -> Path:
+        path = SCREENSHOTS / f"{name}.png"
+        await page.screenshot(path=path, full_page=full_page, animations="disabled")
+        return path
+
+    return take
