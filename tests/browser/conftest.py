@@ -170,7 +170,7 @@ def no_console_errors(page: Page) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="session")
 def axe() -> CheckAxe:
-    """A function that fails on a serious or critical violation that axe-core finds: `await axe(page)`."""
+    """A check: no serious or critical violation is found by axe-core (await it with the page)."""
 
     async def check(page: Page, context: Any = None) -> None:
         results = await Axe().run(page, context=context)
@@ -187,7 +187,7 @@ def axe() -> CheckAxe:
 
 @pytest.fixture(scope="session")
 def screenshot() -> Screenshot:
-    """A function that keeps a picture in build/screenshots: `await screenshot(page, "coach-open-320")`."""
+    """Pictures kept in build/screenshots: await it with the page and a name such as `coach-open-320`."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     async def take(page: Page, name: str, *, full_page: bool = False) -> Path:
