@@ -11,6 +11,7 @@ from collections.abc import Callable
 from heapq import heappush
 from typing import Any, Literal, Protocol, get_args
 
+from scoring.churn import remember_login
 from scoring.conditions import FREE_PLAN, restart_login_series, start_onboarding
 from scoring.metrics import (
     ACTIVITY_WINDOW,
@@ -91,6 +92,7 @@ def _signed_up(state: State, event: Event) -> Touched:
 
 def _logged_in(state: State, event: Event) -> Touched:
     at = event.at
+    remember_login(state, at)
     if state.last_login is not None and at <= state.last_login:
         return NONE
     state.last_login = at

@@ -1,22 +1,55 @@
-"""How likely a supplier is to cancel within 30 days: a transparent logistic model over the five metrics.
+"""How likely a supplier is to cancel within 30 days: a transparent logistic model of her metrics and their changes.
 
-The coefficients are data (`churn.toml`), whose `origin` says what they were fitted on.
+The coefficients are data (`churn.toml`), whose `origin` says what they were fitted on. `success fit-churn` writes
+such a file; `docs/churn.md` explains every signal. Nothing here needs numpy: snapshots are made in the hot path.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from math import exp
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 
-from scoring.metrics import LOGIN_BANDS, login_days
+from scoring.metrics import LOGIN_BANDS
 from scoring.state import State
 from scoring.time import DAY
 
+SIGNALS = (
+    "login_silence",
+    "overdue",
+    "rare_logins",
+    "login_fall",
+    "unused_features",
+    "inactive_clients",
+    "uncompleted_forms",
+    "unopened_journeys",
+    "feature_fall",
+    "client_fall",
+    "form_fall",
+    "journey_fall",
+)
+"""The model's inputs, in the order of `signal_values`: 0 (good) to 1 (bad); a fall is -1 (grew) to 1 (fell)."""
+
 _SILENCE_DAYS = LOGIN_BANDS[-1][0] // DAY
+_MONTH_DAYS = 28
+_MONTH_MASK = (1 << _MONTH_DAYS) - 1
+_WEEK_DAYS = 7
+_WEEK_MASK = (1 << _WEEK_DAYS) - 1
+_UNKNOWN_GAP_DAYS = 7.0
+"""The rhythm of one who has logged in on one day only."""
+_REMEMBERED_DAYS = 63
+_REMEMBERED_MASK = (1 << _REMEMBERED_DAYS) - 1
+_HALF_LIFE_DAYS = 14
+
+
+class ModelError(ValueError):
+    """A churn model's file can't be used; the message says why."""
 
 
 class ChurnModel(msgspec.Struct, forbid_unknown_fields=True):
@@ -25,32 +58,138 @@ class ChurnModel(msgspec.Struct, forbid_unknown_fields=True):
     origin: str
     intercept: float
     weights: dict[str, float]
+    days: float = 1.0
+    """How many real days one day of the signals' bands and windows is; anything but 1 belongs to another business."""
+    provenance: dict[str, Any] = {}
+    """What it was fitted and measured on, for people."""
+
+
+class Contribution(NamedTuple):
+    """One signal's part in a probability: `value * weight` is what it adds to the logit."""
+
+    signal: str
+    value: float
+    weight: float
 
 
 @cache
 def default_model() -> ChurnModel:
     """The model that ships with the package."""
-    text = files("scoring").joinpath("churn.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text), ChurnModel)
+    return parse_model(files("scoring").joinpath("churn.toml").read_text(encoding="utf-8"), "churn.toml")
 
 
-def churn_signals(state: State) -> dict[str, float]:
-    """The model's inputs, each 0 (good) to 1 (bad), as of the last evaluation."""
-    silent = min(login_days(state.last_login, state.evaluated_at), _SILENCE_DAYS)
-    points = state.points
-    return {
-        "login_silence": silent / _SILENCE_DAYS,
-        "unused_features": 1 - points[1] / 25,
-        "inactive_clients": 1 - points[2] / 25,
-        "uncompleted_forms": 1 - points[3] / 10,
-        "unopened_journeys": 1 - points[4] / 10,
-    }
+def load_model(path: Path) -> ChurnModel:
+    """The model in a file that `success fit-churn` wrote; ModelError if it is none."""
+    try:
+        return parse_model(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise ModelError(f"{path}: can't be read ({error.strerror})") from error
+
+
+def parse_model(text: str, origin: str) -> ChurnModel:
+    """The model that a TOML text holds; `origin` is what errors call it."""
+    try:
+        model = msgspec.convert(tomllib.loads(text), ChurnModel)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ModelError(f"{origin}: is no churn model: {error}") from error
+    if set(model.weights) != set(SIGNALS):
+        wrong = ", ".join(sorted(set(model.weights) ^ set(SIGNALS)))
+        raise ModelError(f"{origin}: one weight for each signal is needed, and no other; look at: {wrong}")
+    return model
+
+
+def remember_login(state: State, at: int) -> None:
+    """Note the date of a login (ms, UTC), which may be late."""
+    day = at // DAY
+    newer = day - state.login_day
+    if newer > 0:
+        state.login_days = (state.login_days << min(newer, _REMEMBERED_DAYS) | 1) & _REMEMBERED_MASK
+        state.login_day = day
+    elif newer > -_REMEMBERED_DAYS:
+        state.login_days |= 1 << -newer
+
+
+def remember_points(state: State, day: int) -> None:
+    """Bring what is usual for her up to the start of UTC day `day`, before the points change on it."""
+    if state.usual_day and day > state.usual_day:
+        state.usual = _usual(state, day)
+    state.usual_day = max(day, state.usual_day)
+
+
+def _usual(state: State, day: int) -> list[float]:
+    points, usual = state.points, state.usual
+    if not usual:
+        return points.copy()  # how her first day ended
+    if usual == points:
+        return usual
+    kept = 0.5 ** (max(0, day - state.usual_day) / _HALF_LIFE_DAYS)
+    return [now + (before - now) * kept for now, before in zip(points, usual, strict=True)]
+
+
+def churn_signals(state: State, at: int | None = None) -> dict[str, float]:
+    """The model's inputs by name, as of `at` (ms; default: the last evaluation), which nothing is due before."""
+    return dict(zip(SIGNALS, signal_values(state, state.evaluated_at if at is None else at), strict=True))
+
+
+def signal_values(state: State, at: int) -> tuple[float, ...]:
+    """The inputs in the order of `SIGNALS`, each to 4 decimals."""
+    points, usual = state.points, _usual(state, at // DAY)
+    _, features, clients, forms, journeys = points
+    silence, gap, rare, fall = _logins(state, at)
+    return (
+        round(min(silence, _SILENCE_DAYS) / _SILENCE_DAYS, 4),
+        round(silence / (silence + gap), 4),
+        round(rare, 4),
+        round(fall, 4),
+        1 - features / 25,
+        round(1 - clients / 25, 4),
+        round(1 - forms / 10, 4),
+        round(1 - journeys / 10, 4),
+        0.0 if usual[1] == features else round((usual[1] - features) / 25, 4),
+        0.0 if usual[2] == clients else round((usual[2] - clients) / 25, 4),
+        0.0 if usual[3] == forms else round((usual[3] - forms) / 10, 4),
+        0.0 if usual[4] == journeys else round((usual[4] - journeys) / 10, 4),
+    )
+
+
+def _logins(state: State, at: int) -> tuple[float, float, float, float]:
+    """Days of silence, her usual gap in days, how rare her logins are (0..1), and how far they fell (-1..1)."""
+    if state.last_login is None:
+        return 999.0, _UNKNOWN_GAP_DAYS, 1.0, 0.0
+    silence = max(0.0, (at - state.last_login) / DAY)
+    days = state.login_days
+    count = days.bit_count()
+    gap = max(1.0, (days.bit_length() - 1) / (count - 1)) if count > 1 else _UNKNOWN_GAP_DAYS
+    recent = days << max(0, min(at // DAY - state.login_day, _MONTH_DAYS))
+    known = _MONTH_DAYS
+    if state.signed_up_at is not None:
+        known = max(1, min(_MONTH_DAYS, (at - state.signed_up_at) // DAY + 1))
+    share = min(1.0, (recent & _MONTH_MASK).bit_count() / known)
+    lately = (recent & _WEEK_MASK).bit_count() / min(_WEEK_DAYS, known)
+    return silence, gap, 1 - share, share - min(1.0, lately)
 
 
 def churn_probability(state: State, model: ChurnModel | None = None) -> float:
-    """Probability 0..1, to 4 decimals."""
+    """Probability 0..1, to 4 decimals, as of the last evaluation."""
+    return probability(churn_signals(state), model)
+
+
+def probability(signals: Mapping[str, float], model: ChurnModel | None = None) -> float:
+    """The probability, 0..1 to 4 decimals, that these signals (a snapshot's `churn_signals`) give."""
     model = model or default_model()
+    weights = model.weights
     logit = model.intercept
-    for name, value in churn_signals(state).items():
-        logit += model.weights[name] * value
+    for name, value in signals.items():
+        logit += weights[name] * value
     return round(1 / (1 + exp(-logit)), 4)
+
+
+def explain(signals: Mapping[str, float], model: ChurnModel | None = None) -> list[Contribution]:
+    """Each signal's (signal, value, weight), what raises the probability most first.
+
+    `signals`: a snapshot's `churn_signals` (in Postgres `customer_health.facts -> 'churn_signals'`). The
+    probability is the logistic function of `model.intercept` plus the sum of `value * weight`.
+    """
+    weights = (model or default_model()).weights
+    parts = [Contribution(name, value, weights[name]) for name, value in signals.items()]
+    return sorted(parts, key=lambda part: -part.value * part.weight)

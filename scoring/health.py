@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scoring.churn import churn_probability
+from scoring.churn import churn_signals, probability
 from scoring.machine import breakdown
 from scoring.metrics import KEY_FEATURES, login_days
 from scoring.silence import forecast
@@ -21,6 +21,7 @@ def snapshot(state: State) -> dict[str, Any]:
     seen an event.
     """
     next_change_at, next_level, next_level_at = forecast(state)
+    signals = churn_signals(state)
     changes, state.changes = state.changes, []
     state.dirty = False
     return {
@@ -58,7 +59,8 @@ def snapshot(state: State) -> dict[str, Any]:
         "next_change_at": optional_instant_text(next_change_at),
         "next_level_if_silent": next_level,
         "next_level_at": optional_instant_text(next_level_at),
-        "churn_probability": churn_probability(state),
+        "churn_probability": probability(signals),
+        "churn_signals": signals,
         "changes": changes,
     }
 

@@ -22,7 +22,7 @@ from scoring.activity import (
     Touched,
     login_band_due,
 )
-from scoring.churn import churn_probability
+from scoring.churn import churn_probability, remember_points
 from scoring.identity import cause_of_event, change_id, signal_id
 from scoring.metrics import (
     CLIENTS,
@@ -179,6 +179,9 @@ def _evaluate(
 ) -> None:
     """Work out the touched components, the sum and the level at the clock; note what changed and why."""
     by = TIME if event is None else event.id
+    today = state.clock // DAY
+    if today != state.usual_day:
+        remember_points(state, today)
     moved = False
     for component in touched:
         after = POINTS[component](state)

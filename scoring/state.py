@@ -90,6 +90,15 @@ class State(msgspec.Struct, array_like=True):
     expiries: list[tuple[int, str]] | None = None
     """Heap of (last activity, client), rebuilt on demand and never encoded; stale entries are skipped."""
 
+    login_day: int = 0
+    """UTC day number of the newest login."""
+    login_days: int = 0
+    """Bit i: a login on the UTC date i days before `login_day`; 63 days."""
+    usual: list[float] = []
+    """What is usual for her: the points at each UTC day's end, a day's weight halving in 14 days; none at first."""
+    usual_day: int = 0
+    """UTC day number that `usual` has been brought up to; 0 before the first evaluation."""
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(State)

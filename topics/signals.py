@@ -169,6 +169,10 @@ class HealthSnapshot(Model):
     next_level_if_silent: Level | None = Field(description="Level that silence alone will lead to.")
     next_level_at: Timestamp | None = Field(description="When it will.")
     churn_probability: Probability
+    churn_signals: dict[str, float] = Field(
+        default_factory=dict,
+        description="What the churn model looked at, by signal, -1 to 1 (docs/churn.md).",
+    )
     changes: list[HealthChange] = Field(description="Changes since the last snapshot, oldest first.")
 
 

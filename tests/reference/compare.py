@@ -7,7 +7,7 @@ from typing import Any
 
 TOLERANCE = 1.5e-9  # both round to 9 decimals; a tie may fall either way
 UNCOMPARED = frozenset(
-    {"churn_probability", "cancelled_at"}
+    {"churn_probability", "churn_signals", "cancelled_at"}
 )  # from a data file, which the naive implementation does not read
 
 
