@@ -9,6 +9,7 @@ from uuid import UUID
 import click
 
 from api.auth import sign
+from api.session import login_link
 from cli.errors import UsageError
 from runtime.settings import Settings
 
@@ -19,14 +20,23 @@ DEFAULT_HOURS = 12
 @click.option("--supplier", metavar="ID", help="A supplier's token; ID is her UUID.")
 @click.option("--role", type=click.Choice(["agent", "service"]), help="An agent's or a service's token.")
 @click.option("--name", help="With --role: who it is, as the audit log will say; default the role.")
+@click.option("--login", is_flag=True, help="With --role agent: a link that opens the dashboard once.")
 @click.option(
     "--hours", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_HOURS, show_default=True
 )
-def token(supplier: str | None, role: str | None, name: str | None, hours: float) -> None:
-    """Print a JWT signed with SUCCESS_JWT_SECRET; use it as `Authorization: Bearer …`."""
+def token(supplier: str | None, role: str | None, name: str | None, login: bool, hours: float) -> None:
+    """Print a JWT signed with SUCCESS_JWT_SECRET; use it as `Authorization: Bearer …`.
+
+    With --login it prints an address instead: open it in a browser within ten minutes.
+    """
     if (supplier is None) == (role is None):
         raise UsageError("give either --supplier ID or --role agent|service")
+    if login and role != "agent":
+        raise UsageError("--login goes with --role agent")
     settings = Settings()
+    if login:
+        click.echo(login_link(settings, name or "agent"))
+        return
     lifetime_s, now_s = int(hours * 3600), int(time.time())
     if supplier is None:
         staff = cast("Literal['agent', 'service']", role)
