@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 SQL = load("personal_data")
 
-NOT_HERS = frozenset({"schema_migrations", "erased_suppliers", "suppressed_addresses"})
-"""Tables that name no supplier: keyed hashes, and the state of the schema. A test wants every other one exported."""
+NOT_HERS = frozenset({"schema_migrations", "erased_suppliers", "suppressed_addresses", "shadow_policies"})
+"""Tables that name no supplier: keyed hashes, policy files, the state of the schema. A test wants every other one exported."""
 
 
 async def collect(conn: AsyncConnection, supplier_id: str) -> dict[str, list[dict[str, Any]]]:
