@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     webhook_secret: str | None = Field(default=None, repr=False)
     secret_key: str | None = Field(default=None, repr=False)
     policy: Path | None = None
+    shadow_policy: Path | None = None
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,200}$")
     partitions: int = Field(default=8, ge=1)
     state_dir: Path = STATE_DIR

@@ -93,13 +93,13 @@ async def due_supplier(conn: AsyncConnection, policy: str, now_ms: int) -> str |
 async def ready_rows(conn: AsyncConnection, policy: str, supplier_id: str, now_ms: int) -> list[Row]:
     """Read what is to be decided of a supplier."""
     parameters = {"policy": policy, "supplier": supplier_id, "now": to_time(now_ms)}
-    return await _rows(conn, "ready_rows", parameters)
+    return await _rows(conn, SQL["ready_rows"], parameters)
 
 
 async def counted_rows(conn: AsyncConnection, policy: str, supplier_id: str, since_ms: int) -> list[Row]:
     """Read what it would have sent to a supplier since then."""
     parameters = {"policy": policy, "supplier": supplier_id, "since": to_time(since_ms)}
-    return await _rows(conn, "counted_rows", parameters)
+    return await _rows(conn, SQL["counted_rows"], parameters)
 
 
 async def facts(conn: AsyncConnection, supplier_id: str, now_ms: int, key: str) -> SupplierFacts:
@@ -169,9 +169,9 @@ def _span(policy: dict[str, Any]) -> dict[str, Any]:
     return {"policy": policy["policy"], "since": policy["started_at"], "until": policy["last_seen_at"]}
 
 
-async def _rows(conn: AsyncConnection, query: str, parameters: dict[str, Any]) -> list[Row]:
+async def _rows(conn: AsyncConnection, query: bytes, parameters: dict[str, Any]) -> list[Row]:
     async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(SQL[query], parameters)
+        await cursor.execute(query, parameters)
         return [_row(found) for found in await cursor.fetchall()]
 
 
