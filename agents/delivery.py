@@ -138,7 +138,8 @@ class Delivery:
         await self._prove_alive()
         await self._give_up_abandoned(count)
         await self._call_mails.deliver_due(self._owner, count.by_result, lambda: self._stopping)
-        works = [self._work(mailer, count) for mailer in self._mailers]
+        # One begins with the newest: a celebration does not stand in line behind a night's letters.
+        works = [self._work(mailer, count, newest=mailer is self._mailers[0]) for mailer in self._mailers]
         failures = [done for done in await asyncio.gather(*works, return_exceptions=True) if done is not None]
         if failures:
             raise failures[0]
@@ -193,9 +194,9 @@ class Delivery:
 
     # work ----------------------------------------------------------------------------------------------------
 
-    async def _work(self, mailer: Mailer, count: DeliveryCount) -> None:
+    async def _work(self, mailer: Mailer, count: DeliveryCount, *, newest: bool) -> None:
         while not self._stopping:
-            claim = await self._claim_next()
+            claim = await self._claim_next(newest=newest)
             if claim is None:
                 await mailer.close_if_idle()
                 return
@@ -203,30 +204,31 @@ class Delivery:
             for letter in claim.letters:
                 count.by_result[await self._send(mailer, letter)] += 1
 
-    async def _claim_next(self) -> Claim | None:
+    async def _claim_next(self, *, newest: bool) -> Claim | None:
         """Decide all that is due of one supplier, in one transaction under her lock; None if nothing is due."""
         now = self._clock.now_ms()
         claimed: list[str] = []
         try:
-            async with self._pool.connection() as conn:
-                supplier_id = await store.lock_supplier(conn, now)
-                if supplier_id is None:
-                    return None
-                return await self._decide(conn, supplier_id, now, claimed)
+            async with self._pool.connection() as conn, conn.pipeline():
+                locked = await store.lock_supplier(conn, now, newest=newest)
+                claim = await self._decide(conn, *locked, now, claimed) if locked else None
+                await conn.commit()
+                return claim
         except BaseException:
             self._in_flight.difference_update(claimed)
             raise
 
-    async def _decide(self, conn: AsyncConnection, supplier_id: str, now: int, claimed: list[str]) -> Claim:
-        due = {each.row.id: each for each in await store.ready_rows(conn, supplier_id, now)}
-        supplier = await store.supplier(conn, supplier_id, now, self._settings.secret("secret_key"))
-        rows = [each.row for each in due.values()]
-        oldest = min((row.signal_at for row in rows), default=now)
-        spans = (self._policy.caps.window_ms, self._policy.spacing.after_rescue_ms)
-        history = await store.counted_rows(conn, supplier_id, min(now, oldest) - max(spans) - DAY)
+    async def _decide(
+        self, conn: AsyncConnection, supplier_id: str, email: str | None, now: int, claimed: list[str]
+    ) -> Claim:
+        span = max(self._policy.caps.window_ms, self._policy.spacing.after_rescue_ms) + DAY
+        supplier, rows, history = await store.read_due(
+            conn, supplier_id, email, now, span, self._settings.secret("secret_key")
+        )
+        due = {each.row.id: each for each in rows}
         claim = Claim([], [])
         changes = []
-        for decision in decide(supplier.facts, rows, history, now, self._policy):
+        for decision in decide(supplier.facts, [each.row for each in rows], history, now, self._policy):
             change, result = await self._carry_out(conn, supplier, due[decision.row_id], decision, now, claim)
             changes.append(replace(change, experiment=decision.experiment, variant=decision.variant))
             if result:
@@ -330,8 +332,9 @@ class Delivery:
         """Note an outcome, also over a short absence of Postgres: it is the only trace of what was sent."""
         for attempt in range(1, NOTE_ATTEMPTS + 1):
             try:
-                async with self._pool.connection() as conn:
+                async with self._pool.connection() as conn, conn.pipeline():
                     await self._write_outcome(conn, letter, outcome)
+                    await conn.commit()
             except (OperationalError, InterfaceError):
                 if attempt == NOTE_ATTEMPTS:
                     raise
@@ -348,7 +351,8 @@ class Delivery:
         }
         if outcome.status == "scheduled":
             noted["waiting"] = "retry"
-        if not await store.note_outcome(conn, row.id, letter.owner, outcome, noted):
+        found = await store.note_outcome(conn, row.id, letter.owner, outcome, noted)
+        if found is None:
             logger.info("intervention %s has gone while it was being sent", row.id)
             return
         now = self._clock.now_ms()
@@ -357,7 +361,7 @@ class Delivery:
         tried = letter.intervention._replace(attempts=letter.intervention.attempts + 1)
         told = tried if outcome.status == "scheduled" else letter.intervention
         await outbox.add(conn, [status_event(supplier_id, told, outcome.status, None, now)])
-        if outcome.status == "sent":  # what she did meanwhile came before we noted this
+        if outcome.status == "sent" and found.went_on:  # what she did meanwhile came before we noted this
             await tell(conn, await feedback.convert(conn, [supplier_id], self._policy))
         if outcome.refused:
             bounced = await feedback.record_bounce(

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import dkim
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from agents.message import domain_of
 from runtime.embedded import is_embedded
@@ -52,7 +59,7 @@ class Signer:
         signer = cls(key, domain_of(settings.mail_from), settings.dkim_selector)
         try:
             signer.sign(b"From: a@example.com\r\n\r\n")
-        except dkim.DKIMException as error:
+        except (dkim.DKIMException, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise SettingsError(
                 f"SUCCESS_DKIM_KEY: {settings.dkim_key} is no RSA private key in PEM ({error}); make one with "
                 "`openssl genrsa -out dkim.pem 2048`"
@@ -61,8 +68,7 @@ class Signer:
 
     def sign(self, content: bytes) -> bytes:
         """Put a DKIM-Signature before a message (bytes with CRLF line ends)."""
-        signature: bytes = dkim.sign(
-            content,
+        signature: bytes = _Seal(content).sign(
             self.selector.encode(),
             self.domain.encode("idna"),
             self.key,
@@ -70,6 +76,44 @@ class Signer:
             include_headers=[name for name in SIGNED for _ in range(_named(content, name))],
         )
         return signature + content
+
+
+class _Signature(NamedTuple):
+    signature: bytes
+
+
+class _Key:
+    """An RSA key in the shape in which dkimpy takes keys that sign a digest by themselves."""
+
+    def __init__(self, key: RSAPrivateKey) -> None:
+        self._key = key
+
+    def sign(self, digest: bytes) -> _Signature:
+        return _Signature(self._key.sign(digest, PKCS1v15(), Prehashed(SHA256())))
+
+
+class _Seal(dkim.DKIM):  # type: ignore[misc]  # dkimpy has no types
+    """dkimpy with OpenSSL's arithmetic: its own, in Python, takes 6 ms a signature, 20 times as long."""
+
+    def sign(self, selector: bytes, domain: bytes, privkey: bytes, **options: Any) -> bytes:
+        self._key = _Key(_private_key(privkey))
+        signed: bytes = super().sign(selector, domain, privkey, signature_algorithm=b"rsa-sha256", **options)
+        return signed
+
+    def gen_header(
+        self, fields: Any, include_headers: Any, canon_policy: Any, header_name: Any, *_: Any
+    ) -> Any:
+        # Which of dkimpy's ways to sign is taken; what the header says is in `fields` already.
+        self.signature_algorithm = b"ed25519-sha256"
+        return super().gen_header(fields, include_headers, canon_policy, header_name, self._key)
+
+
+@cache
+def _private_key(pem: bytes) -> RSAPrivateKey:
+    key = load_pem_private_key(pem, None)
+    if not isinstance(key, RSAPrivateKey):
+        raise TypeError("the key is of another kind")
+    return key
 
 
 def _named(content: bytes, name: bytes) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -15,6 +15,7 @@ from scoring.resolved import Health
 from store.feedback import suppressions
 from store.queries import load
 from store.rows import as_json
+from store.times import to_ms, to_optional_ms, to_optional_time, to_time
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -25,9 +26,6 @@ SQL = load("delivery")
 
 OWNER_NAMESPACE = crc32(b"success_delivery") & 0x7FFFFFFF
 """First key of the advisory locks by which processes see which of them live."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
 
 
 class Intervention(NamedTuple):
@@ -55,6 +53,15 @@ class Supplier:
     snapshot: dict[str, Any]
     """`features`, `clients`, `forms`, `journeys`, `metrics`, `plan` …, as in `success.health.updated`; empty
     before the first snapshot."""
+
+
+class Due(NamedTuple):
+    """What is ready of one supplier, and what it is decided on."""
+
+    supplier: Supplier
+    rows: list[Intervention]
+    history: list[Row]
+    """Her rows that count towards caps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,45 +92,51 @@ class Outcome:
     """The mail server refused it for good, in the words of `error`."""
 
 
-async def lock_supplier(conn: AsyncConnection, now_ms: int) -> str | None:
-    """Lock the next supplier with something ready, until the transaction ends; None if there is none."""
-    found = await (await conn.execute(SQL["lock_supplier"], {"now": _time(now_ms)})).fetchone()
-    return found[0] if found else None
+class Noted(NamedTuple):
+    """That an outcome has been noted."""
+
+    went_on: bool
+    """She has done something since it was sent: it may be what the email was for."""
 
 
-async def ready_rows(conn: AsyncConnection, supplier_id: str, now_ms: int) -> list[Intervention]:
-    """All that is ready of a locked supplier."""
-    parameters = {"supplier": supplier_id, "now": _time(now_ms)}
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(SQL["ready_rows"], parameters)
-        return [_intervention(found) for found in await cursor.fetchall()]
+async def lock_supplier(
+    conn: AsyncConnection, now_ms: int, *, newest: bool = False
+) -> tuple[str, str | None] | None:
+    """Lock the next supplier with something ready, until the transaction ends; None if there is none.
 
-
-async def counted_rows(conn: AsyncConnection, supplier_id: str, since_ms: int) -> list[Row]:
-    """Read her rows that count towards caps, claimed or signalled after `since_ms`."""
-    parameters = {"supplier": supplier_id, "since": _time(since_ms)}
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(SQL["counted_rows"], parameters)
-        return [
-            replace(
-                _intervention(found).row, status=found["status"], claimed_at=_optional_ms(found["claimed_at"])
-            )
-            for found in await cursor.fetchall()
-        ]
-
-
-async def supplier(conn: AsyncConnection, supplier_id: str, now_ms: int, key: str) -> Supplier:
-    """Read who a locked supplier is, how she is doing and whether she may be written to at `now_ms`.
-
-    `key`: the setting `secret_key`, under which suppressed addresses are remembered.
+    Returns her id and address. `newest`: begin with what became due last.
     """
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(SQL["supplier"], {"supplier": supplier_id})
-        found = await cursor.fetchone()
-    if found is None:
-        raise LookupError(f"supplier {supplier_id} is gone, although locked")
-    listed = await suppressions(conn, found["email"], key) if found["email"] else {}
-    return _supplier(found, now_ms, listed)
+    parameters = {"now": to_time(now_ms), "newest": newest}
+    found = await (await conn.execute(SQL["lock_supplier"], parameters)).fetchone()
+    return (found[0], found[1]) if found else None
+
+
+async def read_due(
+    conn: AsyncConnection, supplier_id: str, email: str | None, now_ms: int, span_ms: int, key: str
+) -> Due:
+    """Read what a decision about a locked supplier needs, in one round trip if `conn` is in pipeline mode.
+
+    `email`: hers. `span_ms`: how long before now, and before what is due, a message still counts. `key`: the setting
+    `secret_key`, under which suppressed addresses are remembered.
+    """
+    parameters = {"supplier": supplier_id, "now": to_time(now_ms), "span": span_ms}
+    async with (
+        conn.cursor(row_factory=dict_row) as who,
+        conn.cursor(row_factory=dict_row) as ready,
+        conn.cursor(row_factory=dict_row) as counted,
+    ):
+        await who.execute(SQL["supplier"], parameters)
+        await ready.execute(SQL["ready_rows"], parameters)
+        await counted.execute(SQL["counted_rows"], parameters)
+        listed = await suppressions(conn, email, key) if email else {}
+        found = await who.fetchone()
+        if found is None:
+            raise LookupError(f"supplier {supplier_id} is gone, although locked")
+        return Due(
+            _supplier(found, now_ms, listed),
+            [_intervention(row) for row in await ready.fetchall()],
+            [_counted(row) for row in await counted.fetchall()],
+        )
 
 
 async def apply_decisions(conn: AsyncConnection, changes: Sequence[Change]) -> None:
@@ -134,9 +147,9 @@ async def apply_decisions(conn: AsyncConnection, changes: Sequence[Change]) -> N
                 "id": change.id,
                 "status": change.status,
                 "reason": change.reason,
-                "not_before": _text(change.not_before),
-                "claimed_at": _text(change.claimed_at),
-                "sent_at": _text(change.sent_at),
+                "not_before": to_optional_time(change.not_before),
+                "claimed_at": to_optional_time(change.claimed_at),
+                "sent_at": to_optional_time(change.sent_at),
                 "last_error": change.last_error,
                 "experiment": change.experiment,
                 "variant": change.variant,
@@ -149,29 +162,30 @@ async def apply_decisions(conn: AsyncConnection, changes: Sequence[Change]) -> N
 
 async def open_call(conn: AsyncConnection, row_id: str, supplier_id: str, notes: str, now_ms: int) -> None:
     """Put the task of a support call before the agents, once a row."""
-    parameters = {"id": row_id, "supplier": supplier_id, "notes": notes, "now": _time(now_ms)}
+    parameters = {"id": row_id, "supplier": supplier_id, "notes": notes, "now": to_time(now_ms)}
     await conn.execute(SQL["open_call"], parameters)
 
 
 async def note_outcome(
     conn: AsyncConnection, row_id: str, claim: int, outcome: Outcome, metadata: dict[str, Any]
-) -> bool:
-    """Note what became of an email that this process claimed; False if the row has gone."""
+) -> Noted | None:
+    """Note what became of an email that this process claimed; None if the row has gone."""
     parameters = {
         "id": row_id,
         "claim": claim,
         "status": outcome.status,
-        "sent_at": _optional_time(outcome.sent_at),
-        "not_before": _optional_time(outcome.not_before),
+        "sent_at": to_optional_time(outcome.sent_at),
+        "not_before": to_optional_time(outcome.not_before),
         "last_error": outcome.error,
         "metadata": Jsonb(metadata),
     }
-    return await (await conn.execute(SQL["note_outcome"], parameters)).fetchone() is not None
+    found = await (await conn.execute(SQL["note_outcome"], parameters)).fetchone()
+    return Noted(found[0]) if found else None
 
 
 async def celebrate(conn: AsyncConnection, supplier_id: str, milestone: str, now_ms: int) -> None:
     """Note that a milestone's email has been sent."""
-    parameters = {"supplier": supplier_id, "milestone": milestone, "now": _time(now_ms)}
+    parameters = {"supplier": supplier_id, "milestone": milestone, "now": to_time(now_ms)}
     await conn.execute(SQL["celebrate"], parameters)
 
 
@@ -204,19 +218,24 @@ async def publish_alone(conn: AsyncConnection) -> None:
 async def next_due_ms(conn: AsyncConnection) -> int | None:
     """When the next scheduled row wants to be looked at."""
     row = await (await conn.execute(SQL["next_due"])).fetchone()
-    return _optional_ms(row[0]) if row else None
+    return to_optional_ms(row[0]) if row else None
+
+
+def _counted(found: dict[str, Any]) -> Row:
+    row = _intervention(found).row
+    return replace(row, status=found["status"], claimed_at=to_optional_ms(found["claimed_at"]))
 
 
 def _intervention(found: dict[str, Any]) -> Intervention:
     signal = found["metadata"].get("signal") or {}
-    due_at = _ms(found["due_at"])
+    due_at = to_ms(found["due_at"])
     row = Row(
         id=found["id"],
         trigger=found["trigger_condition"],
         channel=found["intervention_type"],
         kind=found["kind"],
         priority=found["priority"],
-        signal_at=due_at if found["signal_at"] is None else _ms(found["signal_at"]),
+        signal_at=due_at if found["signal_at"] is None else to_ms(found["signal_at"]),
         due_at=due_at,
         seq=found["seq"],
         milestone=signal.get("milestone"),
@@ -228,8 +247,8 @@ def _intervention(found: dict[str, Any]) -> Intervention:
 
 def _supplier(found: dict[str, Any], now_ms: int, listed: dict[str, int]) -> Supplier:
     snapshot = found["facts"] or {}
-    paused_until = _optional_ms(found["paused_until"])
-    said_at = _optional_ms(found["email_opt_out_at"])
+    paused_until = to_optional_ms(found["paused_until"])
+    said_at = to_optional_ms(found["email_opt_out_at"])
     # Her own later word that she wants emails ends what her complaint began.
     forgiven = said_at is not None and not found["email_opt_out"] and said_at > listed.get("complained", 0)
     facts = SupplierFacts(
@@ -250,7 +269,7 @@ def _supplier(found: dict[str, Any], now_ms: int, listed: dict[str, int]) -> Sup
         business_name=found["business_name"],
         vendor_type=found["vendor_type"],
         locale=found["locale"],
-        calculated_at=_optional_ms(found["calculated_at"]),
+        calculated_at=to_optional_ms(found["calculated_at"]),
         snapshot=snapshot and snapshot | {"breakdown": found["breakdown"]},
     )
 
@@ -265,27 +284,7 @@ def _health(found: dict[str, Any], snapshot: dict[str, Any]) -> Health:
         features=frozenset(snapshot.get("features", ())),
         known_clients=snapshot.get("clients", {}).get("known", 0),
         forms_created=snapshot.get("forms", {}).get("created", 0),
-        last_login=_optional_ms(found["last_login"]),
-        signed_up_at=_ms(datetime.fromisoformat(signed_up_at)) if signed_up_at else None,
+        last_login=to_optional_ms(found["last_login"]),
+        signed_up_at=to_ms(datetime.fromisoformat(signed_up_at)) if signed_up_at else None,
         plan=snapshot.get("plan"),
     )
-
-
-def _time(ms: int) -> datetime:
-    return _EPOCH + ms * _MS
-
-
-def _optional_time(ms: int | None) -> datetime | None:
-    return None if ms is None else _time(ms)
-
-
-def _text(ms: int | None) -> str | None:
-    return None if ms is None else _time(ms).isoformat()
-
-
-def _ms(time: datetime) -> int:
-    return (time - _EPOCH) // _MS
-
-
-def _optional_ms(time: datetime | None) -> int | None:
-    return None if time is None else _ms(time)

@@ -2,45 +2,61 @@
 
 -- name: lock_supplier
 -- The next supplier with something ready at `now`, locked until the transaction ends; those whom another process
--- holds are left to it. Ready: its time has come, or what it waited for (health, an address) has. The limits keep a
--- claim cheap behind a backlog; they are far more than the suppliers that all processes hold at once.
-SELECT s.id::text
-FROM suppliers s
-WHERE s.id IN (
-    (SELECT i.supplier_id FROM success_interventions i
-     WHERE i.status = 'scheduled' AND i.not_before <= %(now)s
-     ORDER BY i.not_before LIMIT 1000)
-    UNION ALL
-    (SELECT i.supplier_id FROM success_interventions i
-     JOIN customer_health h ON h.supplier_id = i.supplier_id AND h.seq >= i.seq
-     WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'health' LIMIT 1000)
-    UNION ALL
-    (SELECT i.supplier_id FROM success_interventions i
-     JOIN suppliers w ON w.id = i.supplier_id AND w.email <> ''
-     WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'address' LIMIT 1000))
+-- holds are left to it. Ready: what it waited for (health, an address) has come, or its time has. The parts are
+-- looked at one after the other, and no further than the first that finds somebody. With `newest` what became due
+-- last goes first: behind a backlog a celebration still leaves at once.
+SELECT id::text, nullif(email, '') FROM (
+    SELECT s.id, s.email FROM success_interventions i
+    JOIN customer_health h ON h.supplier_id = i.supplier_id AND h.seq >= i.seq
+    JOIN suppliers s ON s.id = i.supplier_id
+    WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'health'
+    LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS has_health
+UNION ALL
+SELECT id::text, nullif(email, '') FROM (
+    SELECT s.id, s.email FROM success_interventions i
+    JOIN suppliers s ON s.id = i.supplier_id AND s.email <> ''
+    WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'address'
+    LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS has_address
+UNION ALL
+SELECT id::text, nullif(email, '') FROM (
+    SELECT s.id, s.email FROM success_interventions i
+    JOIN suppliers s ON s.id = i.supplier_id
+    WHERE %(newest)s AND i.status = 'scheduled' AND i.not_before <= %(now)s
+    ORDER BY i.not_before DESC
+    LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS newest
+UNION ALL
+SELECT id::text, nullif(email, '') FROM (
+    SELECT s.id, s.email FROM success_interventions i
+    JOIN suppliers s ON s.id = i.supplier_id
+    WHERE NOT %(newest)s AND i.status = 'scheduled' AND i.not_before <= %(now)s
+    ORDER BY i.not_before
+    LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS oldest
 LIMIT 1
-FOR NO KEY UPDATE OF s SKIP LOCKED
 
 -- name: ready_rows
--- All that is ready of one supplier, who is locked.
+-- All that is ready of one supplier, who is locked. Her rows are few: they are found first, by her.
 SELECT i.id::text, i.trigger_condition, i.intervention_type, i.template_used, i.kind, i.priority, i.seq, i.attempts,
     i.signal_id::text, i.signal_at, i.due_at, i.metadata
-FROM success_interventions i
+FROM (
+    SELECT * FROM success_interventions
+    WHERE supplier_id = %(supplier)s AND status = 'scheduled'
+    FOR NO KEY UPDATE) AS i
 JOIN suppliers s ON s.id = i.supplier_id
-WHERE i.supplier_id = %(supplier)s AND i.status = 'scheduled'
-    AND (i.not_before <= %(now)s
-        OR (i.metadata ->> 'waiting' = 'health'
-            AND EXISTS (SELECT FROM customer_health h WHERE h.supplier_id = s.id AND h.seq >= i.seq))
-        OR (i.metadata ->> 'waiting' = 'address' AND s.email <> ''))
-FOR NO KEY UPDATE OF i
+WHERE i.not_before <= %(now)s
+    OR (i.metadata ->> 'waiting' = 'health'
+        AND EXISTS (SELECT FROM customer_health h WHERE h.supplier_id = i.supplier_id AND h.seq >= i.seq))
+    OR (i.metadata ->> 'waiting' = 'address' AND s.email <> '')
 
 -- name: counted_rows
--- What was sent, may have been, or is being sent, by claim or by signal since `since`.
+-- What was sent, may have been, or is being sent, by claim or by signal within `span` before now and before what is
+-- to be decided.
 SELECT id::text, trigger_condition, intervention_type, template_used, kind, priority, seq, attempts,
     signal_id::text, signal_at, due_at, metadata, status, claimed_at
 FROM success_interventions
 WHERE supplier_id = %(supplier)s AND status IN ('sending', 'sent', 'unknown')
-    AND (claimed_at > %(since)s OR signal_at > %(since)s)
+    AND greatest(claimed_at, signal_at) > %(span)s * interval '-1 ms' + (
+        SELECT least(%(now)s, min(signal_at)) FROM success_interventions
+        WHERE supplier_id = %(supplier)s AND status = 'scheduled')
 
 -- name: supplier
 -- Who she is and how she is doing, as far as a decision and a letter need it.
@@ -77,7 +93,8 @@ ON CONFLICT (id) DO NOTHING
 
 -- name: note_outcome
 -- What became of an email that this process claimed. A sibling that took us for dead may have written 'unknown':
--- we know better. Nothing comes back if the supplier was erased meanwhile.
+-- we know better. Nothing comes back if the supplier was erased meanwhile, else whether she has done
+-- anything since that an email may be for.
 UPDATE success_interventions
 SET status = %(status)s,
     sent_at = %(sent_at)s,
@@ -88,7 +105,11 @@ SET status = %(status)s,
     metadata = (metadata - 'claim') || %(metadata)s::jsonb
 WHERE id = %(id)s AND (metadata ->> 'claim')::int = %(claim)s
     AND status IN ('sending', 'unknown')
-RETURNING id::text
+RETURNING EXISTS (
+    SELECT FROM customer_health h
+    CROSS JOIN LATERAL jsonb_each_text(coalesce(h.facts -> 'last_goals', '{}')) AS goal
+    WHERE h.supplier_id = success_interventions.supplier_id
+        AND goal.value::timestamptz > success_interventions.sent_at)
 
 -- name: celebrate
 -- The milestone of a celebration whose email has been sent.

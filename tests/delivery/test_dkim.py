@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -12,7 +13,7 @@ import dkim
 import pytest
 
 from agents import dkim_signing
-from agents.dkim_signing import Signer, unsafe_mail
+from agents.dkim_signing import SIGNED, Signer, unsafe_mail
 from runtime.settings import Settings, SettingsError
 from tests.delivery.world import World
 
@@ -91,6 +92,23 @@ def test_what_is_changed_or_added_on_the_way_breaks_the_signature(
     signed = Signer(key.read_bytes(), "wedsync.example", "success").sign(BODY)
     assert dkim.verify(signed, dnsfunc=dns)
     assert not dkim.verify(signed.replace(old, new), dnsfunc=dns)
+
+
+def test_the_signature_is_the_one_that_dkimpy_makes_by_itself(
+    key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_768_813_200.0)
+    signer = Signer(key.read_bytes(), "wedsync.example", "success")
+    names = [name for name in SIGNED for _ in range(2 if name in {b"From", b"To", b"Subject"} else 1)]
+    plain = dkim.sign(
+        BODY,
+        b"success",
+        b"wedsync.example",
+        key.read_bytes(),
+        canonicalize=(b"relaxed", b"relaxed"),
+        include_headers=names,
+    )
+    assert signer.sign(BODY) == plain + BODY
 
 
 def test_the_domain_is_that_of_the_sender_and_the_selector_a_setting(key: Path) -> None:
