@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -80,8 +82,9 @@ class Lane:
         self.last_record_ms = engine.now_ms()
         """When a record last came, by the engine's clock; at first when the lane opened."""
         self._engine = engine
-        self._queue: asyncio.Queue[BatchEvent | None] = asyncio.Queue()
-        self._queued_records = 0
+        self._waiting: deque[BatchEvent] = deque()
+        self._waiting_records = 0
+        self._changed = asyncio.Event()
         self._held = False
         self._unacked: list[BatchEvent] = []
         self._unacked_records = 0
@@ -91,22 +94,28 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Nothing is waiting to be handled or acked."""
-        return not self._queued_records and not self._unacked
+        return not self._waiting and not self._unacked
 
     def put(self, event: BatchEvent) -> None:
         """Queue a batch."""
-        self._queue.put_nowait(event)
-        self._queued_records += len(cast("Batch", event.value))
-        if self._queued_records >= self.handler.policy.hold_records and not self._held:
+        self._waiting.append(event)
+        self._waiting_records += len(cast("Batch", event.value))
+        if self._waiting_records >= self.handler.policy.hold_records and not self._held:
             self._held = True
             self._engine.consumer.hold(self.tp)
+        self._changed.set()
 
-    def drop_queued(self) -> None:
+    def drop_waiting(self) -> None:
         """Forget what was not begun (it is read again after the rebalance) and flush the rest at once."""
-        while not self._queue.empty():
-            self._queue.get_nowait()
-        self._queued_records = 0
-        self._queue.put_nowait(None)
+        self._waiting.clear()
+        self._waiting_records = 0
+        self._changed.set()
+
+    async def drain(self) -> None:
+        """Return when all that was begun is acked."""
+        async with self.lock:
+            if self._unacked:
+                await self.flush()
 
     async def close(self) -> None:
         """Finish what is being flushed, then end."""
@@ -116,31 +125,32 @@ class Lane:
     async def _run(self) -> None:
         try:
             while True:
-                event = await self._next()
+                await self._something_to_do()
                 async with self.lock:
-                    if event is not None:
-                        self._add(event)
+                    # Taken under the lock: a batch is either waiting, and may be dropped, or begun.
+                    if self._waiting:
+                        self._add(self._waiting.popleft())
                     if self._unacked and self._flush_is_due():
                         await self.flush()
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may be acked after it
             self._engine.fail_stop(f"{self.tp.topic} partition {self.tp.partition}", error)
 
-    async def _next(self) -> BatchEvent | None:
-        """The next batch, or None when it is time to flush or to stop waiting."""
+    async def _something_to_do(self) -> None:
+        """Return when a batch waits, or when it is time to flush."""
+        if self._waiting:
+            return
+        self._changed.clear()
         if not self._unacked:
-            return await self._queue.get()
-        if not self._queue.empty():
-            return self._queue.get_nowait()
+            await self._changed.wait()
+            return
         left = self._oldest_unacked_at + self.handler.policy.seconds - time.monotonic()
-        try:
-            return await asyncio.wait_for(self._queue.get(), timeout=max(left, 0))
-        except TimeoutError:
-            return None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), timeout=max(left, 0))
 
     def _add(self, event: BatchEvent) -> None:
         batch = cast("Batch", event.value)
-        self._queued_records -= len(batch)
-        if self._held and self._queued_records < self.handler.policy.hold_records // 2:
+        self._waiting_records -= len(batch)
+        if self._held and self._waiting_records < self.handler.policy.hold_records // 2:
             self._held = False
             self._engine.consumer.release(self.tp)
         if self.next_offset is not None and batch.follows > self.next_offset:
@@ -161,7 +171,7 @@ class Lane:
             return True
         if time.monotonic() - self._oldest_unacked_at >= policy.seconds:
             return True
-        return self._queue.empty() and self._engine.consumer.caught_up(self.tp, self.next_offset or 0)
+        return not self._waiting and self._engine.consumer.caught_up(self.tp, self.next_offset or 0)
 
     async def flush(self) -> None:
         """Make durable what was handled, then ack it. Hold the lock."""
@@ -250,7 +260,14 @@ class Engine:
         self.closing = True
         self.open.clear()
         for lane in self.lanes.values():
-            lane.drop_queued()
+            lane.drop_waiting()
+
+    async def drain(self) -> None:
+        """Return when all that was begun is acked, or the worker has failed: then it never will be."""
+        try:
+            await asyncio.gather(*(lane.drain() for lane in list(self.lanes.values())))
+        except Exception as error:  # noqa: BLE001 - as in the lane itself
+            self.fail_stop("flushing before a rebalance", error)
 
     # --- the store
 

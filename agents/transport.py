@@ -116,16 +116,22 @@ class BatchConsumer(driver.Consumer):
         self.app.engine.on_sources_closed()
 
     async def wait_empty(self) -> None:
-        """Wait for what was begun to be acked, unless the worker has failed: then it never will be."""
-        failed = asyncio.ensure_future(self.app.engine.failed.wait())
-        waiting = asyncio.ensure_future(super().wait_empty())
+        """Wait for what was begun to be acked, and commit it; unless the worker has failed.
+
+        Vanilla waits for every message that something still refers to. A batch that was dropped unbegun is never
+        acked, but the agent's loop refers to the last one it saw: it would wait for ever, and the group with it.
+        """
+        engine = self.app.engine
+        failed = asyncio.ensure_future(engine.failed.wait())
+        draining = asyncio.ensure_future(engine.drain())
         try:
-            await asyncio.wait({failed, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                waiting.result()
+            await asyncio.wait({failed, draining}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             failed.cancel()
-            waiting.cancel()
+            draining.cancel()
+        self._unacked_messages.clear()
+        if engine.failure is None:
+            await self.commit_and_end_transactions()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Keep the sources closed until the recovery that follows has sought."""

@@ -6,7 +6,8 @@ Each test's docstring begins with the number of its trap.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ from tests.agents.worker import (
     until,
     values,
 )
-from tests.chaos.log import lag, read
+from tests.chaos.log import lag, publish, read
 from topics.catalog import ACTIVITY, CONDITIONS, HEALTH, MILESTONES, RISK_CHANGES, full_name
 from topics.partitioner import partition_of
 
@@ -73,6 +74,43 @@ async def test_every_offset_reaches_the_agent_once_and_in_order_across_recoverie
             await send(settings, worker, [event_record(s, at=now_ms()) for s in EVERYWHERE])
     for partition, end in enumerate(await ends(settings)):
         assert seen[partition] == list(range(end))
+
+
+async def test_rebalances_between_two_workers_in_the_middle_of_events_lose_and_repeat_nothing(
+    settings: Settings, seen: Seen
+) -> None:
+    """Trap 1: as above; here partitions move to a worker that comes, and back when it leaves.
+
+    Vanilla waits for dropped messages to be acked as long as anything refers to them: the group then stood still.
+    """
+    async with running(settings) as first, steady_events(settings):
+        for _ in range(2):
+            async with running(settings) as second:
+                await until(lambda: both_have(first, second, 2))
+                await asyncio.sleep(0.3)
+            await until(lambda: both_have(first, first, 4))
+    async with running(settings) as worker:
+        await until(lambda: all_read(settings, worker))
+    for partition, end in enumerate(await ends(settings)):
+        assert seen[partition] == list(range(end))
+
+
+@asynccontextmanager
+async def steady_events(settings: Settings) -> AsyncIterator[None]:
+    """Four hundred events a second for as long as the block runs."""
+    stop = asyncio.Event()
+
+    async def publish_on() -> None:
+        while not stop.is_set():
+            records = [event_record(s, at=now_ms()) for s in EVERYWHERE * 10]
+            await publish(settings, [(r.key or b"", r.value or b"") for r in records], per_second=400)
+
+    publishing = asyncio.create_task(publish_on())
+    try:
+        yield
+    finally:
+        stop.set()
+        await publishing
 
 
 # --- trap 2: exactly_once is not

@@ -80,8 +80,14 @@ async def values(settings: Settings, topic: str) -> list[dict[str, Any]]:
 
 
 async def all_read(settings: Settings, worker: InProcessWorker) -> bool:
-    progress = {tp.partition: offset for tp, offset in worker.app.engine.progress.items()}
-    return all(progress.get(partition, -1) == end - 1 for partition, end in enumerate(await ends(settings)))
+    """Whether the worker's state holds everything there is; what it recovered counts as well."""
+    lanes = {
+        tp.partition: lane for tp, lane in worker.app.engine.lanes.items() if tp.topic.endswith(ACTIVITY)
+    }
+    return all(
+        partition in lanes and lanes[partition].idle and lanes[partition].handler.position() == end
+        for partition, end in enumerate(await ends(settings))
+    )
 
 
 async def no_lag(settings: Settings) -> bool:
