@@ -15,7 +15,17 @@ from fastapi.middleware.cors import CORSMiddleware
 from agents.feedback import tell
 from agents.kafka import client_options
 from agents.outbox_publisher import keep_publishing, publish_all, sender
-from api import calls, consent, email_links, mail_webhook, personal_data, probes, problems
+from api import (
+    calls,
+    coach,
+    coach_static,
+    consent,
+    email_links,
+    mail_webhook,
+    personal_data,
+    probes,
+    problems,
+)
 from api.auth import Tokens
 from api.services import Services
 from runtime.clock import Clock, SystemClock
@@ -35,6 +45,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     mail_webhook.router,
     calls.router,
     personal_data.router,
+    coach.router,
+    coach_static.router,
 )
 PUBLISH_EVERY_S = 2.0
 """Between two looks at the outbox; after a change of ours it is looked at at once."""
@@ -64,7 +76,7 @@ def build_app(settings: Settings, clock: Clock | None = None, policy: Policy | N
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key"],
         )
     for router in ROUTERS:
         app.include_router(router)

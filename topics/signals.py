@@ -208,6 +208,14 @@ class CallChange(Model):
     satisfaction_score: Annotated[int, Field(ge=1, le=5)] | None
 
 
+class CoachFeedback(Model):
+    """Data of what a supplier did with a tip or a celebration that the coach showed."""
+
+    channel: Literal["in_app_notification"]
+    item: Text = Field(description="Id of the tip, of the recommendation, or type of the milestone.")
+    page: Text | None = Field(description="The part of the product she was in, such as `forms`.")
+
+
 class RiskChanged(CloudEvent):
     """A supplier's risk level changed; the first evaluation included."""
 
@@ -244,7 +252,8 @@ class InterventionChanged(CloudEvent):
         description=(
             "`success.intervention.` and a status (scheduled, sent, suppressed, failed, unknown) "
             "or feedback (opened, clicked, converted, …), or of a call call_requested, call_scheduled, "
-            "call_rescheduled, call_cancelled, call_completed, call_no_show."
+            "call_rescheduled, call_cancelled, call_completed, call_no_show, or of the coach tip_shown, "
+            "tip_clicked, tip_dismissed, milestone_celebrated, milestone_shared."
         ),
     )
-    data: InterventionChange | CallChange
+    data: InterventionChange | CallChange | CoachFeedback

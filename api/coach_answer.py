@@ -1,0 +1,305 @@
+"""What the coach says: chosen from what is known of her, pure.
+
+The words are in data files (`api/coach.toml`, `scoring/*.toml`, `templates/in_app`); her risk level decides what is
+offered and is never named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import tomllib
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+from jinja2 import TemplateError
+
+from agents.letter import SETUP_CALL_PATH, readable, vendor
+from agents.render import FOLDERS, render_text
+from api.coach_models import (
+    Action,
+    Call,
+    CallOffer,
+    Celebration,
+    Coach,
+    Message,
+    MilestoneProgress,
+    QuickAction,
+    Setup,
+    State,
+    Step,
+    Tip,
+)
+from scoring.circumstances import check_names, hold
+from scoring.coaching import tips
+from scoring.metrics import KEY_FEATURES
+from scoring.milestones import all_words, milestones
+from scoring.policy import Calls
+from scoring.recommend import Recommendation, recommend
+from scoring.time import DAY
+from store.coach import Look, Reached
+from store.coach import Message as StoredMessage
+from topics.envelope import Milestone as MilestoneType
+from topics.time import format_time
+
+logger = logging.getLogger(__name__)
+
+DATA = Path(__file__).with_name("coach.toml")
+NOT_NOW_MS, NOT_AGAIN_MS = 7 * DAY, 30 * DAY
+"""How long a tip stays away after the first "not now", and after each further one."""
+CELEBRATED_SINCE_MS = 7 * DAY
+"""A milestone whose email has been sent is celebrated in the coach as well if it is younger than this."""
+QUICK_ACTIONS = 4
+BASICS_BEFORE_ADVANCED = 2
+"""Key features to be used before anything but the basics is offered."""
+_BASICS = frozenset({"import_clients", "create_form", "send_form", "use_template"})
+_BUTTON = re.compile(r"(?P<text>[^\n:]+): (?P<url>/\S*)\s*\Z")
+
+
+def coach_of(look: Look, page: str | None, now_ms: int, calls: Calls) -> Coach:
+    """All that the coach shows on a page of the host (`/forms/new`; None: any), with its cursor."""
+    state = _state(look, now_ms)
+    is_speaking = state == "ready"
+    tip = _tip(look, page, now_ms) if is_speaking else None
+    said = Coach(
+        state=state,
+        paused_until=format_time(look.paused_until)
+        if state == "paused" and look.paused_until is not None
+        else None,
+        first_name=readable(look.first_name) or None,
+        timezone=look.zone,
+        tip=tip,
+        quick_actions=_quick_actions(look, tip, page, now_ms) if is_speaking else [],
+        setup=_setup(look.snapshot),
+        milestones=_milestones(look),
+        celebrations=_celebrations(look, now_ms) if is_speaking else [],
+        messages=_messages(look) if is_speaking else [],
+        call_offer=_offer(look, calls) if is_speaking else None,
+        call=_call(look),
+    )
+    if is_speaking and not (said.tip or said.quick_actions or said.messages or said.celebrations):
+        said = said.model_copy(update={"state": "ready" if said.call_offer else "quiet"})
+    digest = hashlib.sha256(said.model_dump_json().encode()).hexdigest()[:16]
+    known = [each.type for each in said.milestones if each.achieved]
+    return said.model_copy(update={"cursor": cursor_of(digest, known)})
+
+
+def cursor_of(digest: str, milestones_told: Collection[str]) -> str:
+    """Name a state of the coach: the digest of its content, and the milestones that have been told."""
+    return f"{digest}.{'+'.join(sorted(milestones_told))}"
+
+
+def told_by(cursor: str | None) -> tuple[str, frozenset[str]]:
+    """Read a cursor; one that nobody knows has told nothing."""
+    digest, _, told = (cursor or "").partition(".")
+    return digest, frozenset(told.split("+")) & all_words().keys()
+
+
+def _state(look: Look, now_ms: int) -> State:
+    if look.all_opt_out:
+        return "opted_out"
+    if look.paused_until is not None and now_ms < look.paused_until:
+        return "paused"
+    if look.snapshot is not None and look.snapshot.get("cancelled"):
+        return "quiet"
+    return "ready"
+
+
+# tips ------------------------------------------------------------------------------------------------
+
+
+def is_put_away(look: Look, tip_id: str, now_ms: int) -> bool:
+    """Whether she said "not now" to a tip or action, not long ago."""
+    memory = look.remembered(f"tip:{tip_id}", "dismissed")
+    if memory is None:
+        return False
+    return now_ms < memory.at + (NOT_NOW_MS if memory.times == 1 else NOT_AGAIN_MS)
+
+
+def _tip(look: Look, page: str | None, now_ms: int) -> Tip | None:
+    """The page's tip that is worth most; without one the recommendation worth most."""
+    if look.snapshot is None:
+        return None
+    for each in tips(look.snapshot, page, look.vendor_type):
+        if not is_put_away(look, each.id, now_ms):
+            advice = each.recommendation
+            return Tip(
+                id=each.id,
+                text=each.tip,
+                category=each.category,
+                action=_action(advice, page) if advice else None,
+                minutes=advice.minutes if advice else None,
+                video_url=each.video_url,
+            )
+    for advice in sorted(_offered(look, now_ms), key=lambda one: (-one.points, one.minutes)):
+        return Tip(
+            id=advice.id,
+            text=advice.description,
+            category="onboarding" if advice.type == "feature_tip" else "engagement",
+            action=_action(advice, page),
+            minutes=advice.minutes,
+            video_url=None,
+        )
+    return None
+
+
+def _quick_actions(look: Look, tip: Tip | None, page: str | None, now_ms: int) -> list[QuickAction]:
+    """What else helps, without what the tip says already."""
+    return [
+        QuickAction(
+            id=advice.id,
+            title=advice.title,
+            description=advice.description,
+            action=action,
+            minutes=advice.minutes,
+            priority=advice.priority,
+        )
+        for advice in _offered(look, now_ms)
+        if (action := _action(advice, page)) is not None
+        and not (tip and (tip.id == advice.id or (tip.action and tip.action.url == action.url)))
+    ][:QUICK_ACTIONS]
+
+
+def _offered(look: Look, now_ms: int) -> list[Recommendation]:
+    """Recommendations for her; the advanced ones once the basics are familiar."""
+    snapshot = look.snapshot
+    if snapshot is None:
+        return []
+    used = len(set(KEY_FEATURES) & set(snapshot["features"]))
+    return [
+        each
+        for each in recommend(snapshot)
+        if (used >= BASICS_BEFORE_ADVANCED or each.id in _BASICS) and not is_put_away(look, each.id, now_ms)
+    ]
+
+
+def _action(advice: Recommendation, page: str | None) -> Action | None:
+    """The button of a recommendation; none on the page that it leads to."""
+    if page is not None and page.split("?")[0].rstrip("/") == advice.action_path.rstrip("/"):
+        return None
+    return Action(text=advice.action_text, url=advice.action_path)
+
+
+# progress --------------------------------------------------------------------------------------------
+
+
+def _setup(snapshot: dict[str, Any] | None) -> Setup:
+    advice = {each.id: each for each in recommend(snapshot)} if snapshot else {}
+    steps = []
+    for entry in _content()["step"]:
+        is_open = "open_while" in entry and (snapshot is None or hold([entry["open_while"]], snapshot))
+        found = advice.get(entry.get("action", ""))
+        action = Action(text=found.action_text, url=found.action_path) if is_open and found else None
+        steps.append(Step(id=entry["id"], title=entry["title"], done=not is_open, action=action))
+    done = sum(step.done for step in steps)
+    return Setup(percent=done * 100 // len(steps), done=done, total=len(steps), steps=steps)
+
+
+def _milestones(look: Look) -> list[MilestoneProgress]:
+    reached = {each.type: each for each in look.milestones}
+    return [
+        MilestoneProgress(
+            type=cast("MilestoneType", each.type),
+            title=each.title,
+            achieved=each.achieved,
+            achieved_at=format_time(reached[each.type].at) if each.achieved else None,
+            progress=each.progress,
+            next_step=each.next_step,
+            action=Action(text=each.action_text, url=each.action_path),
+        )
+        for each in milestones(look.snapshot, reached)
+    ]
+
+
+def _celebrations(look: Look, now_ms: int) -> list[Celebration]:
+    """What she has reached and the coach has not shown: news, or what no email has told her either; newest first."""
+    return [
+        _celebration(each)
+        for each in reversed(look.milestones)
+        if look.remembered(f"milestone:{each.type}", "celebrated") is None
+        and (not each.celebrated or now_ms - each.at < CELEBRATED_SINCE_MS)
+    ]
+
+
+def _celebration(reached: Reached) -> Celebration:
+    words = all_words()[reached.type]
+    return Celebration(
+        type=cast("MilestoneType", reached.type),
+        message=words.congratulations,
+        achieved_at=format_time(reached.at),
+        next_step=words.then,
+        action=Action(text=words.then_text, url=words.then_path),
+        share_text=words.share,
+    )
+
+
+# messages and calls ----------------------------------------------------------------------------------
+
+
+def _messages(look: Look) -> list[Message]:
+    shown = []
+    for stored in look.messages:
+        item = f"message:{stored.id}"
+        is_done = look.remembered(item, "dismissed") or look.remembered(item, "clicked")
+        if stored.channel == "in_app_notification" and not is_done:
+            message = _message(look, stored)
+            shown += [message] if message else []
+    return shown
+
+
+def _message(look: Look, stored: StoredMessage) -> Message | None:
+    """An in-app template in words: its last line, `Label: /path`, is the button."""
+    snapshot = look.snapshot or {"features": [], "clients": {"known": 0}, "journeys": {"active": 0}}
+    words = {
+        "firstName": readable(look.first_name),
+        "vendorType": readable(look.vendor_type),
+        "vendor": vendor(look.vendor_type),
+        "clientCount": snapshot["clients"]["known"],
+        "hasImportedClients": "clients_imported" in snapshot["features"],
+        "hasCreatedForms": "forms_created" in snapshot["features"],
+        "hasActiveJourneys": snapshot["journeys"]["active"] > 0,
+        "app": "",
+        "setupCallPath": SETUP_CALL_PATH,
+    }
+    try:
+        rendered = render_text(f"{FOLDERS[stored.channel]}/{stored.template}", words)
+    except TemplateError as error:
+        logger.error("message %s can't be shown: %s: %s", stored.id, type(error).__name__, error)  # noqa: TRY400
+        return None
+    text = rendered.text.strip()
+    button = _BUTTON.search(text)
+    return Message(
+        id=UUID(stored.id),
+        subject=rendered.subject,
+        text=text[: button.start()].strip() if button else text,
+        action=Action(text=button["text"].strip(), url=button["url"]) if button else None,
+    )
+
+
+def _offer(look: Look, calls: Calls) -> CallOffer | None:
+    if look.level in {None, "healthy"} or _call(look) is not None:
+        return None
+    words = _content()
+    offered = next((each.id for each in look.messages if each.channel == "support_call"), None)
+    return CallOffer(
+        text=words["offer"],
+        detail=words["offer_detail"].format(minutes=calls.minutes),
+        message_id=UUID(offered) if offered else None,
+    )
+
+
+def _call(look: Look) -> Call | None:
+    if look.call_id is not None and look.call_at is not None:
+        return Call(id=UUID(look.call_id), starts_at=format_time(look.call_at))
+    return Call(id=None, starts_at=None) if look.waits_for_a_time else None
+
+
+@cache
+def _content() -> dict[str, Any]:
+    content = tomllib.loads(DATA.read_text("utf-8"))
+    check_names((step["open_while"] for step in content["step"] if "open_while" in step), DATA.name)
+    return content
