@@ -27,17 +27,8 @@ $(OWN_UV):
 demo: install
 	@$(BIN)/success demo
 
-# The engine's tests start and stop whole workers in their process: each file gets a process of its own.
-ENGINE := $(filter-out tests/agents/test_traps.py tests/agents/test_worker.py tests/agents/test_supervise.py,\
-  $(wildcard tests/agents/test_*.py))
-
 test: lint browser
-	@$(BIN)/pytest -m "not chaos" --ignore=tests/agents
-	@$(BIN)/pytest $(ENGINE)
-	@$(BIN)/pytest tests/agents/test_supervise.py
-	@$(BIN)/pytest tests/agents/test_traps.py
-	@$(BIN)/pytest tests/agents/test_worker.py
-	@$(BIN)/pytest tests/chaos -k "killed_again"
+	@$(BIN)/pytest
 
 # The browser that tests/browser drives; its absence fails.
 browser: install

@@ -66,5 +66,6 @@ async def leave_as_static_member(coordinator: Any) -> None:
     except (KafkaError, IncompatibleBrokerVersion, NotImplementedError) as error:
         logger.warning("could not leave the group, others take over after the session timeout: %r", error)
         return
-    if response.error_code:
-        logger.warning("could not leave the group: %s", for_code(response.error_code).__name__)
+    codes = [response.error_code, *(member[-1] for member in response.members)]
+    for code in filter(None, codes):
+        logger.warning("could not leave the group: %s", for_code(code).__name__)

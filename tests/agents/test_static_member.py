@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, UnknownMemberIdError
 
 from agents.app import SESSION_S
 from agents.static_member import leave_as_static_member
@@ -47,6 +48,19 @@ async def test_without_an_answer_the_worker_stops_all_the_same_and_says_what_fol
         await leave_as_static_member(coordinator)
     assert coordinator.asked
     assert "others take over after the session timeout" in caplog.text
+
+
+class Refusing(Unreachable):
+    """A coordinator whose group knows no such member."""
+
+    async def _send_req(self, _request: object) -> object:
+        return SimpleNamespace(error_code=0, members=[("member", "instance", UnknownMemberIdError.errno)])
+
+
+async def test_a_group_that_does_not_know_the_member_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        await leave_as_static_member(Refusing())
+    assert "UnknownMemberIdError" in caplog.text
 
 
 async def test_who_never_joined_need_not_leave() -> None:
