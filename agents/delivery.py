@@ -69,7 +69,7 @@ class DeliveryCount:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A claimed email that is to be sent."""
+    """A message to a supplier: a claimed email that is to be sent, or the words of a task."""
 
     supplier: store.Supplier
     intervention: store.Intervention
@@ -84,8 +84,9 @@ class Letter:
 class Claim:
     """What one transaction decided of one supplier's rows."""
 
-    letters: list[Letter]
+    letter: Letter | None
     results: list[str]
+    """Of the rows whose fate is known already: all but the letter's."""
 
 
 class Delivery:
@@ -201,11 +202,11 @@ class Delivery:
                 await mailer.close_if_idle()
                 return
             count.by_result.update(claim.results)
-            for letter in claim.letters:
-                count.by_result[await self._send(mailer, letter)] += 1
+            if claim.letter is not None:
+                count.by_result[await self._send(mailer, claim.letter)] += 1
 
     async def _claim_next(self, *, newest: bool) -> Claim | None:
-        """Decide all that is due of one supplier, in one transaction under her lock; None if nothing is due."""
+        """Decide what is due of one supplier, in one transaction under her lock; None if nothing is due."""
         now = self._clock.now_ms()
         claimed: list[str] = []
         try:
@@ -225,16 +226,23 @@ class Delivery:
         supplier, rows, history = await store.read_due(
             conn, supplier_id, email, now, span, self._settings.secret("secret_key")
         )
+        if any(row.status == "sending" for row in history):
+            return Claim(None, [])  # claimed by another a moment before we had the lock
+        letter, results, changes = None, [], []
         due = {each.row.id: each for each in rows}
-        claim = Claim([], [])
-        changes = []
         for decision in decide(supplier.facts, [each.row for each in rows], history, now, self._policy):
-            change, result = await self._carry_out(conn, supplier, due[decision.row_id], decision, now, claim)
+            row = due[decision.row_id]
+            if decision.action == "send" and row.row.channel == "email":
+                if letter is not None:
+                    continue  # decided again once the fate of this one is known
+                letter = self._letter(supplier, row, decision, now)
+                claimed.append(row.row.id)
+                self._in_flight.add(row.row.id)
+                change = self._claimed(letter, decision, now)
+            else:
+                change = await self._carry_out(conn, supplier, row, decision, now)
+                results.append("waiting" if change.status == "scheduled" else change.status)
             changes.append(replace(change, experiment=decision.experiment, variant=decision.variant))
-            if result:
-                claim.results.append(result)
-        claimed += [letter.intervention.row.id for letter in claim.letters]
-        self._in_flight.update(claimed)
         await store.apply_decisions(conn, changes)
         events = [
             status_event(supplier_id, due[change.id], change.status, change.reason, now)
@@ -242,9 +250,20 @@ class Delivery:
             if change.status != "scheduled"
         ]
         await outbox.add(conn, events)
-        if any(change.status == "sent" for change in changes):
+        if "sent" in results:
             await tell(conn, await feedback.convert(conn, [supplier_id], self._policy))
-        return claim
+        return Claim(letter, results)
+
+    def _letter(
+        self, supplier: store.Supplier, intervention: store.Intervention, decision: Decision, now: int
+    ) -> Letter:
+        words = variables(supplier, intervention, now, self._settings)
+        template = template_file(intervention.template or "", decision.template_variant)
+        return Letter(supplier, intervention, words, self._owner, template)
+
+    def _claimed(self, letter: Letter, decision: Decision, now: int) -> store.Change:
+        metadata = {**decision.inputs, "why": decision.why, "claim": letter.owner}
+        return store.Change(letter.intervention.row.id, "sending", metadata, claimed_at=now)
 
     async def _carry_out(
         self,
@@ -253,41 +272,38 @@ class Delivery:
         intervention: store.Intervention,
         decision: Decision,
         now: int,
-        claim: Claim,
-    ) -> tuple[store.Change, str | None]:
-        """Turn a decision into a change of the row; a letter goes to `claim`, and its result is not known yet."""
+    ) -> store.Change:
+        """Turn a decision into a change of the row, and do what it says where that is not an email."""
         row = intervention.row
         metadata: dict[str, Any] = {**decision.inputs, "why": decision.why}
         if decision.action == "suppress":
-            change = store.Change(row.id, "suppressed", metadata, reason=decision.reason)
-            return change, "suppressed"
+            return store.Change(row.id, "suppressed", metadata, reason=decision.reason)
         if decision.action == "wait":
             metadata["waiting"] = decision.waiting
-            return store.Change(row.id, "scheduled", metadata, not_before=decision.until), "waiting"
-        words = variables(supplier, intervention, now, self._settings)
-        template = template_file(intervention.template or "", decision.template_variant)
-        if row.channel == "email":
-            claim.letters.append(Letter(supplier, intervention, words, self._owner, template))
-            metadata["claim"] = self._owner
-            return store.Change(row.id, "sending", metadata, claimed_at=now), None
+            return store.Change(row.id, "scheduled", metadata, not_before=decision.until)
         if row.channel == "support_call":
+            letter = self._letter(supplier, intervention, decision, now)
             try:
-                notes = render_text(f"{FOLDERS[row.channel]}/{template}", words)
+                notes = render_text(f"{FOLDERS[row.channel]}/{letter.template}", letter.variables)
             except TemplateError as error:
                 logger.error("intervention %s: %s", row.id, _template_problem(error))  # noqa: TRY400 - see there
-                return store.Change(row.id, "failed", metadata, last_error=_template_problem(error)), "failed"
+                return store.Change(row.id, "failed", metadata, last_error=_template_problem(error))
             await store.open_call(conn, row.id, supplier.facts.supplier_id, notes.text, now)
-        return store.Change(row.id, "sent", metadata, claimed_at=now, sent_at=now), "sent"
+        return store.Change(row.id, "sent", metadata, claimed_at=now, sent_at=now)
 
     # sending -------------------------------------------------------------------------------------------------
 
     async def _send(self, mailer: Mailer, letter: Letter) -> str:
         """Send one claimed email and note what became of it."""
         row = letter.intervention.row
-        verdict = await self._hand_over(mailer, letter)
-        outcome = self._outcome(letter.intervention, verdict)
-        await self._note(letter, outcome)
-        self._in_flight.discard(row.id)
+        try:
+            verdict = await self._hand_over(mailer, letter)
+            outcome = self._outcome(letter.intervention, verdict)
+            await self._note(letter, outcome)
+        finally:
+            self._in_flight.discard(
+                row.id
+            )  # if it could not be noted, it is one that nobody works on any more
         if outcome.error:
             logger.warning("intervention %s: %s (%s)", row.id, outcome.status, outcome.error)
         return "retried" if outcome.status == "scheduled" else outcome.status
