@@ -1,0 +1,214 @@
+"""The archive: topics as Parquet files, one a stretch of offsets of one partition on one day.
+
+`<dir>/topic=<catalogue name>/day=<UTC day of appending>/<partition>-<start>-<end>.parquet` holds every record of
+the offsets [start, end) as it came. A file appears whole or not at all, so what is archived follows from the
+names alone: no other note is kept that could say something else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from agents.fold import Headers, Record
+from replay.kafka_log import LogError
+
+_NAME = re.compile(r"(\d{5,})-(\d{15,})-(\d{15,})\.parquet").fullmatch
+_UNFINISHED = ".unfinished"
+_NO_HEADERS: Headers = ()
+ROWS_A_BATCH = 20_000
+_PARTITIONS = b"partitions"
+
+SCHEMA = pa.schema(
+    [
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("timestamp", pa.timestamp("ms", tz="UTC"), nullable=False),
+        pa.field("key", pa.binary()),
+        pa.field("value", pa.binary()),
+        pa.field("headers", pa.list_(pa.struct([("name", pa.string()), ("value", pa.binary())]))),
+    ]
+)
+"""Columns of an archive file; `timestamp` is the append time."""
+
+
+class ArchivedRecord(NamedTuple):
+    """A record read back, as it came."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    offset: int
+    timestamp: int
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One file: the records of one partition with offsets [start, end)."""
+
+    path: Path
+    partition: int
+    start: int
+    end: int
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep others from writing into the archive; LogError when somebody else does.
+
+    What a writer that was killed left unfinished is cleared away.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LogError(f"another export is writing into {folder}: wait for it to end") from None
+        for left in folder.glob(f"topic=*/day=*/*{_UNFINISHED}"):
+            left.unlink()
+        yield
+
+
+def topic_folder(folder: Path, topic: str) -> Path:
+    """Where a topic's files are."""
+    return folder / f"topic={topic}"
+
+
+def stretches(folder: Path, topic: str) -> list[Stretch]:
+    """All files of a topic, by partition and offset."""
+    found = []
+    for path in topic_folder(folder, topic).glob("day=*/*.parquet"):
+        named = _NAME(path.name)
+        if named is None:
+            raise LogError(f"{path} is no file of an archive: move it away")
+        found.append(Stretch(path, int(named[1]), int(named[2]), int(named[3])))
+    return sorted(found, key=lambda stretch: (stretch.partition, stretch.start))
+
+
+def positions(folder: Path, topic: str) -> dict[int, int]:
+    """Partition -> the offset after the last one archived."""
+    ends: dict[int, int] = {}
+    for stretch in stretches(folder, topic):
+        ends[stretch.partition] = max(stretch.end, ends.get(stretch.partition, 0))
+    return ends
+
+
+def partition_count(folder: Path, topic: str) -> int | None:
+    """How many partitions the topic had; None if nothing of it is archived."""
+    first = next(iter(stretches(folder, topic)), None)
+    if first is None:
+        return None
+    noted = (pq.read_schema(first.path).metadata or {}).get(_PARTITIONS)
+    if noted is None:
+        raise LogError(f"{first.path} was not written by `success export`: it does not say how many partitions")
+    return int(noted)
+
+
+def days_of(records: Sequence[Record], start: int, end: int) -> Iterator[tuple[str, list[Record], int, int]]:
+    """Cut the records of [start, end) where the day changes: (day, records, start, end) each, in offset order."""
+    begun, day, taken = start, "", list[Record]()
+    for record in records:
+        today = _day(record.timestamp)
+        if taken and today != day:
+            yield day, taken, begun, record.offset
+            begun, taken = record.offset, []
+        day = today
+        taken.append(record)
+    if taken:
+        yield day, taken, begun, end
+
+
+def write(
+    folder: Path, topic: str, partition: int, partitions: int, records: Sequence[Record], start: int, end: int
+) -> None:
+    """Make the records of [start, end) durable, a file a day; a crash leaves whole files, the first ones.
+
+    Offsets without records at all are noted with the next record that comes.
+    """
+    schema = SCHEMA.with_metadata({"topic": topic, _PARTITIONS: str(partitions)})
+    for day, of_day, begin, stop in days_of(records, start, end):
+        place = topic_folder(folder, topic) / f"day={day}"
+        place.mkdir(parents=True, exist_ok=True)
+        name = f"{partition:05d}-{begin:015d}-{stop:015d}.parquet"
+        unfinished = place / f"{name}{_UNFINISHED}"
+        with unfinished.open("wb") as file:
+            pq.write_table(_table(of_day, partition, schema), file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(place / name)
+        _sync_folder(place)
+
+
+def read(folder: Path, topic: str, partition: int) -> Iterator[list[ArchivedRecord]]:
+    """Yield a partition's records in offset order, in batches.
+
+    LogError where offsets are missing between two files: they were gone from Kafka before they were exported.
+    """
+    reached: int | None = None
+    for stretch in stretches(folder, topic):
+        if stretch.partition != partition:
+            continue
+        if reached is not None and stretch.start != reached:
+            raise LogError(
+                f"the archive of {topic} partition {partition} lacks the offsets {reached:,} to {stretch.start:,}: "
+                "they had left Kafka before they were exported; replay what is left with a later state "
+                "(`success export --state`)"
+            )
+        reached = stretch.end
+        with pq.ParquetFile(stretch.path) as file:
+            for batch in file.iter_batches(ROWS_A_BATCH):
+                yield _records(batch, partition)
+
+
+def _day(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp / 1000, UTC).date().isoformat()
+
+
+def _table(records: Sequence[Record], partition: int, schema: pa.Schema) -> pa.Table:
+    columns: list[list[Any]] = [
+        [partition] * len(records),
+        [record.offset for record in records],
+        [record.timestamp for record in records],
+        [record.key for record in records],
+        [record.value for record in records],
+        [[{"name": name, "value": value} for name, value in record.headers] for record in records],
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _records(batch: pa.RecordBatch, partition: int) -> list[ArchivedRecord]:
+    keys, values = batch.column("key").to_pylist(), batch.column("value").to_pylist()
+    offsets = batch.column("offset").to_pylist()
+    times = batch.column("timestamp").cast(pa.int64()).to_pylist()
+    headers = _headers(batch.column("headers"))
+    return [
+        ArchivedRecord(key, value, header, offset, at, partition)
+        for key, value, header, offset, at in zip(keys, values, headers, offsets, times, strict=True)
+    ]
+
+
+def _headers(column: pa.Array) -> list[Headers]:
+    if not len(column.flatten()):
+        return [_NO_HEADERS] * len(column)
+    return [tuple((header["name"], header["value"]) for header in row) for row in column.to_pylist()]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,130 @@
+"""Reading topics from Kafka, partition by partition, from one offset to another. Nothing is ever written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, cast
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from agents.fold import Record
+from agents.kafka import client_options
+from runtime.settings import Settings
+from topics.catalog import full_name
+
+POLL_MS = 1_000
+PATIENCE_POLLS = 60
+"""Polls without progress after which a partition counts as stuck."""
+RECORDS_A_POLL = 20_000
+BYTES_A_FETCH = 8 * 1024 * 1024
+FETCH_WAIT_MS = 20
+"""An empty fetch may be under way when the next partition is turned to: the broker is not to hold it for long."""
+
+
+class LogError(Exception):
+    """The log can't be read as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a partition holds: offsets [begin, end)."""
+
+    begin: int
+    end: int
+
+
+class KafkaLog:
+    """Committed records of our topics, named as in the catalogue. A context manager; for synchronous code."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._runner = asyncio.Runner()
+        self._consumer: Any = None
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        try:
+            self._runner.run(self._start())
+        except BaseException:
+            self._runner.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        try:
+            self._runner.run(self._consumer.stop())
+        finally:
+            self._runner.close()
+
+    def bounds(self, topic: str) -> dict[int, Bounds]:
+        """Partition -> what it holds; LogError when there is no such topic."""
+        return self._runner.run(self._bounds(topic))
+
+    def read(
+        self, topic: str, partition: int, start: int, end: int
+    ) -> Iterator[tuple[list[Record], int]]:
+        """Yield batches of the records in [start, end), each with the offset to continue at.
+
+        Compaction and transactions leave offsets without a record, so batches may be empty.
+        """
+        tp = TopicPartition(full_name(self._settings.topic_prefix, topic), partition)
+        self._runner.run(self._seek(tp, start))
+        position = start
+        while position < end:
+            records, position = self._runner.run(self._poll(tp, position))
+            while records and records[-1].offset >= end:
+                records.pop()
+            yield records, min(position, end)
+
+    async def _start(self) -> None:
+        self._consumer = AIOKafkaConsumer(
+            **client_options(self._settings),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_poll_records=RECORDS_A_POLL,
+            max_partition_fetch_bytes=BYTES_A_FETCH,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
+
+    async def _bounds(self, topic: str) -> dict[int, Bounds]:
+        full = full_name(self._settings.topic_prefix, topic)
+        metadata = await self._consumer._client.fetch_all_metadata()  # noqa: SLF001 - the consumer's own lists only what it reads
+        partitions = [TopicPartition(full, number) for number in metadata.partitions_for_topic(full) or ()]
+        if not partitions:
+            raise LogError(f"there is no topic {full}: run `success migrate`, or set SUCCESS_TOPIC_PREFIX")
+        begins = await self._consumer.beginning_offsets(partitions)
+        ends = await self._consumer.end_offsets(partitions)
+        return {tp.partition: Bounds(begins[tp], ends[tp]) for tp in sorted(partitions)}
+
+    async def _seek(self, tp: TopicPartition, start: int) -> None:
+        self._consumer.assign([tp])
+        self._consumer.seek(tp, start)
+
+    async def _poll(self, tp: TopicPartition, position: int) -> tuple[list[Record], int]:
+        """The next records and the position behind them; LogError when the partition stops answering."""
+        for _ in range(PATIENCE_POLLS):
+            found = await self._consumer.getmany(tp, timeout_ms=POLL_MS)
+            records = cast("list[Record]", list(found.get(tp, ())))
+            behind = await self._consumer.position(tp)
+            if records or behind > position:
+                return records, behind
+        seconds = PATIENCE_POLLS * POLL_MS // 1000
+        raise LogError(
+            f"{tp.topic} partition {tp.partition} gave nothing from offset {position:,} on for {seconds} s: "
+            "does its leader live? (`success doctor`)"
+        )
