@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
@@ -17,16 +18,24 @@ from agents.kafka import client_options
 from agents.outbox_publisher import keep_publishing, publish_all, sender
 from api import (
     calls,
+    churn,
     coach,
     coach_static,
     consent,
     email_links,
+    events,
+    health,
     mail_webhook,
+    metrics,
+    milestones,
     personal_data,
     probes,
     problems,
+    recommendations,
 )
 from api.auth import Tokens
+from api.limits import LimitHeaders, Limits
+from api.metrics import CountRequests, Metrics
 from api.services import Services
 from runtime.clock import Clock, SystemClock
 from runtime.settings import Settings
@@ -34,12 +43,20 @@ from scoring.feedback import Rules
 from scoring.policy import Policy
 from store.database import Role, open_pool
 from store.feedback import settle
+from store.outbox import Event
+from topics.catalog import MAX_ACTIVITY_BYTES
 
 logger = logging.getLogger(__name__)
 
 ROUTERS: tuple[APIRouter, ...] = (
     # one line a resource; a module of `api/` has one `router`
     probes.router,
+    metrics.router,
+    health.router,
+    milestones.router,
+    recommendations.router,
+    churn.router,
+    events.router,
     email_links.router,
     consent.router,
     mail_webhook.router,
@@ -50,6 +67,17 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 PUBLISH_EVERY_S = 2.0
 """Between two looks at the outbox; after a change of ours it is looked at at once."""
+PATIENCE_S = 15.0
+"""How long a request waits for Kafka's ack before it is told to come again."""
+READABLE_HEADERS = [
+    "ETag",
+    "Link",
+    "Retry-After",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+]
+"""What scripts of other origins may read of an answer."""
 
 
 def build_app(settings: Settings, clock: Clock | None = None, policy: Policy | None = None) -> FastAPI:
@@ -69,15 +97,26 @@ def build_app(settings: Settings, clock: Clock | None = None, policy: Policy | N
         redoc_url=None,
     )
     app.state.tokens = Tokens(settings)
+    app.state.limits = Limits(settings.rate_limit)
+    app.state.metrics = Metrics()
     problems.install(app)
+    app.add_middleware(LimitHeaders)
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Last-Event-ID",
+                "Idempotency-Key",
+                "If-None-Match",
+            ],
+            expose_headers=READABLE_HEADERS,
         )
+    app.add_middleware(CountRequests, metrics=app.state.metrics)
     for router in ROUTERS:
         app.include_router(router)
     return app
@@ -101,7 +140,12 @@ async def _open(settings: Settings, clock: Clock, policy: Policy, closing: Async
     closing.push_async_callback(pool.close)
     writer_pool = await open_pool(settings.database_url, Role.WRITER, max_size=4)
     closing.push_async_callback(writer_pool.close)
-    producer = AIOKafkaProducer(**client_options(settings), enable_idempotence=True, acks="all")
+    producer = AIOKafkaProducer(
+        **client_options(settings),
+        enable_idempotence=True,
+        acks="all",
+        max_request_size=2 * MAX_ACTIVITY_BYTES,
+    )
     await producer.start()
     closing.push_async_callback(producer.stop)
     send = sender(producer, settings)
@@ -116,7 +160,22 @@ async def _open(settings: Settings, clock: Clock, policy: Policy, closing: Async
     publishing = asyncio.create_task(keep_publishing(publish, wake, PUBLISH_EVERY_S), name="outbox")
     publishing.add_done_callback(_say_if_it_failed)
     closing.push_async_callback(_end, publishing)
-    return Services(settings, clock, policy, pool, writer_pool, send, wake.set)
+    return Services(settings, clock, policy, pool, writer_pool, _in_time(send), wake.set)
+
+
+def _in_time(
+    send: Callable[[Sequence[Event]], Awaitable[None]],
+) -> Callable[[Sequence[Event]], Awaitable[None]]:
+    """Send while somebody waits for the answer: KafkaTimeoutError after `PATIENCE_S`."""
+
+    async def send_in_time(events: Sequence[Event]) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await send(events)
+        except TimeoutError as error:
+            raise KafkaTimeoutError from error
+
+    return send_in_time
 
 
 def _say_if_it_failed(task: asyncio.Task[None]) -> None:

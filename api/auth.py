@@ -18,6 +18,7 @@ import jwt
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.limits import Limits
 from api.problems import Problem
 from runtime.settings import Settings
 
@@ -109,20 +110,23 @@ def sign(settings: Settings, role: Role, subject: str, lifetime_s: int, now_s: i
 async def authenticated(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
-    """Say who asks; 401 without a good token."""
+    """Say who asks; 401 without a good token, 429 for who asks too often."""
     if credentials is None:
         raise Problem(
             HTTPStatus.UNAUTHORIZED, "send a token: `Authorization: Bearer <JWT>`", headers=_CHALLENGE
         )
     tokens: Tokens = request.app.state.tokens
+    limits: Limits = request.app.state.limits
     try:
-        return await tokens.read(credentials.credentials)
+        caller = await tokens.read(credentials.credentials)
     except TokenError as error:
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
             str(error),
             headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
         ) from None
+    await limits.count(request.scope, f"{caller.role} {caller.subject}")
+    return caller
 
 
 AnyCaller = Annotated[Caller, Depends(authenticated)]

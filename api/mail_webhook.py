@@ -15,6 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from agents.feedback import change_consent, tell
 from api.auth import Caller
+from api.bodies import read_body
 from api.problems import Problem, documented
 from api.services import InServices, Services
 from scoring.consent import Wish
@@ -99,7 +100,7 @@ class _Type(BaseModel):
 )
 async def mail_reported(request: Request, services: InServices) -> dict[str, str]:
     """Take a report: `recorded`, `repeated` for one that was here before, `ignored` for another type of event."""
-    body = await _body(request)
+    body = await read_body(request, LONGEST_BODY)
     message_id = _verified(request, body, services.settings.secret("webhook_secret"))
     try:
         kind = KINDS.get(_Type.model_validate_json(body).type)
@@ -152,15 +153,6 @@ def _at(text: str | None, now: int) -> int:
         return min(now, parse_time(text)) if text else now
     except ValueError:
         return now
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_BODY:
-            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {LONGEST_BODY:,} bytes")
-    return body
 
 
 def _verified(request: Request, body: bytes, secret: str) -> str:

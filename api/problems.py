@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+from aiokafka.errors import KafkaError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from psycopg import InterfaceError, OperationalError
@@ -31,7 +32,12 @@ SCHEMA: dict[str, Any] = {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+                "properties": {
+                    "field": {"type": "string", "description": "Of the request, with dots."},
+                    "index": {"type": "integer", "description": "Of an event in a batch, from 0."},
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
             },
         },
     },
@@ -89,6 +95,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _not_as_asked)
     for kind in (OperationalError, InterfaceError, PoolTimeout, PoolClosed):
         app.add_exception_handler(kind, _database_away)
+    app.add_exception_handler(KafkaError, _kafka_away)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -127,6 +134,14 @@ async def _not_as_asked(_request: Request, error: Exception) -> Response:
 async def _database_away(_request: Request, error: Exception) -> Response:
     logger.warning("a request failed because Postgres is away: %s", " ".join(str(error).split()))
     detail = "the database does not answer; try again in some seconds"
+    return problem_response(
+        Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+    )
+
+
+async def _kafka_away(_request: Request, error: Exception) -> Response:
+    logger.warning("a request failed because Kafka is away: %s", " ".join(repr(error).split()))
+    detail = "Kafka does not take events now; try the same again in some seconds"
     return problem_response(
         Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
+from limits import parse as parse_rate
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)
     cors_origins: str = ""
+    rate_limit: str = "30000/minute"
     jwt_secret: str | None = Field(default=None, repr=False)
     jwks_url: str | None = None
     public_url: str = "http://127.0.0.1:8000"
@@ -125,6 +127,16 @@ class Settings(BaseSettings):
     @classmethod
     def _check_smtp_url(cls, value: str) -> str:
         return _checked_url(value, {"smtp", "smtps"}, "smtp://user:password@host:port or smtps://…")
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _check_rate_limit(cls, value: str) -> str:
+        try:
+            if value != "off":
+                parse_rate(value)
+        except ValueError:
+            raise ValueError("give a limit like 30000/minute, or off") from None
+        return value
 
     @field_validator("public_url")
     @classmethod

@@ -60,6 +60,11 @@ async def save_consent(conn: AsyncConnection, consents: Iterable[dict[str, Any]]
         await conn.execute(SQL["save_consent"], {"rows": as_json(said)})
 
 
+async def is_erased(conn: AsyncConnection, supplier_id: str, erasure_key: bytes) -> bool:
+    """Whether she asked to be erased; needs the role `success_writer`."""
+    return bool(await _erased(conn, [supplier_id], erasure_key))
+
+
 def erasure_hash(supplier_id: str, key: bytes) -> bytes:
     """HMAC-SHA-256 of the id: without the key nobody can tell who was erased, with it we can refuse her."""
     return hmac.digest(key, UUID(supplier_id).bytes, "sha256")

@@ -5,3 +5,10 @@ SELECT r.id, r.supplier_id, r.milestone, r.at, r.data
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
     id uuid, supplier_id uuid, milestone text, at timestamptz, data jsonb)
 ON CONFLICT DO NOTHING
+
+-- name: of_supplier
+-- What she has reached, oldest first; with a type only that one.
+SELECT id::text, milestone_type, achieved_at, celebrated
+FROM success_milestones
+WHERE supplier_id = %(supplier)s AND milestone_type = coalesce(%(type)s, milestone_type)
+ORDER BY achieved_at, milestone_type

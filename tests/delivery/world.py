@@ -85,6 +85,7 @@ class World:
                 "featureAdoption": 12.5,
                 "clientActivity": 10,
                 "formCompletion": 5,
+                "journeyPerformance": 0,
             },
             "metrics": {
                 "loginFrequency": 8,
