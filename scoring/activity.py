@@ -53,13 +53,32 @@ Goal = Literal[
 
 
 class Event(Protocol):
-    """One activity event. `at` in ms; `data` has the fields of its type as attributes."""
+    """One activity event, which nobody changes."""
 
-    type: str
-    at: int
-    id: str
-    source: str
-    data: Any
+    @property
+    def type(self) -> str:
+        """One of `HANDLERS`."""
+        ...
+
+    @property
+    def at(self) -> int:
+        """When, in ms."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """Unique in its source."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Who said so."""
+        ...
+
+    @property
+    def data(self) -> Any:
+        """It has the fields of its type as attributes."""
+        ...
 
 
 Touched = tuple[int, ...]
