@@ -27,6 +27,8 @@ COMMANDS = {
     "shadow": ("cli.shadow", "write down what another policy would do; sends nothing"),
     "report": ("cli.report", "say what came of the messages, and whether they work"),
     "run": ("cli.run", "run a recorded file through the whole pipeline"),
+    "export": ("cli.export", "archive the topics as Parquet"),
+    "replay": ("cli.replay", "run the log again: explain, look back, try another policy"),
     "export-data": ("cli.personal_data", "write everything that is stored of a supplier"),
     "erase": ("cli.personal_data", "erase a supplier for good"),
     "fit-churn": ("cli.fit_churn", "fit the churn model on an activity log, and measure it"),

@@ -111,7 +111,9 @@ def partition_count(folder: Path, topic: str) -> int | None:
         return None
     noted = (pq.read_schema(first.path).metadata or {}).get(_PARTITIONS)
     if noted is None:
-        raise LogError(f"{first.path} was not written by `success export`: it does not say how many partitions")
+        raise LogError(
+            f"{first.path} was not written by `success export`: it does not say how many partitions"
+        )
     return int(noted)
 
 

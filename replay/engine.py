@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any, cast
 
 from agents.collector import tune_collector
 from agents.state_record import META_KEY, StateHeader
@@ -20,7 +21,7 @@ from replay.source import ASSUMED_ADDRESSEE, UNKNOWN_ADDRESSEE, Addressee, OpenS
 from replay.stream import Stream, as_played, log_append_time
 from replay.tables import Tables
 from replay.variant import Variant
-from scoring.state import State, decode
+from scoring.state import decode
 from scoring.time import NEVER
 from topics.partitioner import partition_of
 
@@ -82,7 +83,12 @@ class PartitionReplay:
     def __init__(self, job: Job, source: OpenSource, partition: int, outcome: Outcome) -> None:
         self._job, self._partition, self._outcome = job, partition, outcome
         self._tables = [
-            Tables(job.out / variant.name, f"{partition:05d}", job.since, NEVER if job.until is None else job.until)
+            Tables(
+                job.out / variant.name,
+                f"{partition:05d}",
+                job.since,
+                NEVER if job.until is None else job.until,
+            )
             for variant in job.variants
         ]
         self._stream = Stream(partition, source.partitions(), as_played if job.played else log_append_time)
@@ -127,7 +133,7 @@ class PartitionReplay:
         beginning = source.beginning(self._partition)
         state = beginning.state
         if state is not None:
-            if any(not variant.scale.is_base for variant in self._job.variants):
+            if any(variant.scale is not None for variant in self._job.variants):
                 raise LogError(
                     "the log's beginning is gone: a state that was scored with the usual weights can't be continued "
                     "with others; replay an archive that holds everything"
@@ -213,14 +219,16 @@ def _run_here(job: Job, partitions: Sequence[int], on_records: Callable[[int], N
     return outcome
 
 
-def _run_in_processes(job: Job, shares: Sequence[Sequence[int]], on_records: Callable[[int], None]) -> Outcome:
+def _run_in_processes(
+    job: Job, shares: Sequence[Sequence[int]], on_records: Callable[[int], None]
+) -> Outcome:
     """Each process reads its share; when all have, they are told up to when time is to pass."""
     context = multiprocessing.get_context("spawn")
-    workers: dict[Connection, BaseProcess] = {}
+    workers: dict[Connection[Any, Any], BaseProcess] = {}
     try:
         for share in shares:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(job, share, theirs), daemon=True)
+            process: BaseProcess = context.Process(target=_work, args=(job, share, theirs), daemon=True)
             process.start()
             theirs.close()
             workers[ours] = process
@@ -240,15 +248,19 @@ def _run_in_processes(job: Job, shares: Sequence[Sequence[int]], on_records: Cal
             process.join()
 
 
-def _gather(workers: dict[Connection, BaseProcess], on_records: Callable[[int], None]) -> Iterator:
+def _gather(
+    workers: dict[Connection[Any, Any], BaseProcess], on_records: Callable[[int], None]
+) -> Iterator[Any]:
     """Yield each worker's next result; LogError when one of them fails."""
     waiting = set(workers)
     while waiting:
-        for ready in wait(list(waiting)):
+        for ready in cast("list[Connection[Any, Any]]", wait(list(waiting))):
             try:
                 kind, what = ready.recv()
             except EOFError:
-                raise LogError("a process of the replay died; is there memory enough? (--processes 1)") from None
+                raise LogError(
+                    "a process of the replay died; is there memory enough? (--processes 1)"
+                ) from None
             if kind == "failed":
                 raise what
             if kind == "records":
@@ -258,7 +270,7 @@ def _gather(workers: dict[Connection, BaseProcess], on_records: Callable[[int], 
                 yield what
 
 
-def _work(job: Job, partitions: Sequence[int], parent: Connection) -> None:
+def _work(job: Job, partitions: Sequence[int], parent: Connection[Any, Any]) -> None:
     """A process: one share of the partitions."""
     tune_collector()
     outcome = Outcome()

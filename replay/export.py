@@ -58,7 +58,9 @@ def plan(log: KafkaLog, folder: Path, topics: Sequence[str]) -> tuple[list[Task]
     return tasks, lost
 
 
-def export(log: KafkaLog, folder: Path, tasks: Sequence[Task], on_records: Callable[[Task, int, int], None]) -> None:
+def export(
+    log: KafkaLog, folder: Path, tasks: Sequence[Task], on_records: Callable[[Task, int, int], None]
+) -> None:
     """Archive what `plan` found. `on_records(task, records, offsets)` hears of each file made durable.
 
     The archive must be locked (`archive.locked`).

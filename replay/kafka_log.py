@@ -69,9 +69,7 @@ class KafkaLog:
         """Partition -> what it holds; LogError when there is no such topic."""
         return self._runner.run(self._bounds(topic))
 
-    def read(
-        self, topic: str, partition: int, start: int, end: int
-    ) -> Iterator[tuple[list[Record], int]]:
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[list[Record], int]]:
         """Yield batches of the records in [start, end), each with the offset to continue at.
 
         Compaction and transactions leave offsets without a record, so batches may be empty.

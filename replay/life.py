@@ -13,10 +13,11 @@ from typing import Any
 from replay.outreach import Outreach
 from replay.stream import Told
 from scoring.health import snapshot
-from scoring.machine import advance, apply, next_due
+from scoring.machine import advance, apply, breakdown, next_due
+from scoring.scale import Scale
 from scoring.signals import Signal
 from scoring.state import State
-from scoring.time import NEVER
+from scoring.time import NEVER, instant_text, optional_instant_text
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class Life:
 
     `until` (ms) is the moment that is looked at: `final` is the snapshot of the supplier as of then, and the
     simulated messages end there. Events behind it are still read: what comes late may belong before it.
+    `scale`: other weights, whose `final` is short, because a snapshot's forecasts are of the usual ones.
     `holds`: the state has everything up to this offset already. `step_ms`: messages are decided on the state at
     the end of steps of this length, as `success run` does it, instead of that very moment's.
     """
@@ -35,11 +37,11 @@ class Life:
     holds: int = -1
     outreach: Outreach | None = None
     step_ms: int = 0
-    scale: Any = None
+    scale: Scale | None = None
     signals: list[Signal] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
-    cancellations: list[int] = field(default_factory=list)
-    """Event times at which a supplier who had not cancelled did."""
+    cancellations: list[tuple[int, int | None]] = field(default_factory=list)
+    """(event time of a cancellation by a supplier who had not cancelled, that of her coming back if she did)"""
     first_at: int = 0
     final: dict[str, Any] | None = None
     _closed: bool = False
@@ -60,22 +62,25 @@ class Life:
             self._gather(advance(state, self.id, fire_to))
         was_cancelled = state.cancelled
         self._gather(apply(state, self.id, event))
-        if state.cancelled and not was_cancelled:
-            self.cancellations.append(event.at)
+        if state.cancelled != was_cancelled:
+            if state.cancelled:
+                self.cancellations.append((event.at, None))
+            elif self.cancellations:
+                self.cancellations[-1] = (self.cancellations[-1][0], event.at)
 
     def close(self, until: int) -> None:
         """Let time pass up to `until` and note how the supplier is then; messages end."""
         if self._closed:
             return
-        self._closed, self.until = True, until
+        self.until = until
         state = self.state
-        if not state.seq:
-            return
-        if self.outreach is not None:
-            self._live(until + 1)
-            self.outreach.end()
-        self._gather(advance(state, self.id, until))
-        self.final = snapshot(state)
+        if state.seq:
+            if self.outreach is not None:
+                self._live(until + 1)
+                self.outreach.end()
+            self._gather(advance(state, self.id, until))
+            self.final = snapshot(state) if self.scale is None else _brief(state)
+        self._closed = True
 
     def _live(self, limit: int) -> None:
         """Let timers fire and messages be decided in their order, as far as no event before `limit` is missing."""
@@ -116,3 +121,18 @@ def live(life: Life, told: Iterable[Told], until: int) -> Life:
     return life
 
 
+def _brief(state: State) -> dict[str, Any]:
+    """How a supplier stands with other weights."""
+    return {
+        "seq": state.seq,
+        "calculated_at": instant_text(state.evaluated_at),
+        "score": state.score,
+        "sum": state.sum,
+        "level": state.level,
+        "breakdown": breakdown(state),
+        "last_login": optional_instant_text(state.last_login),
+        "signed_up_at": optional_instant_text(state.signed_up_at),
+        "plan": state.plan,
+        "cancelled": state.cancelled,
+        "churn_probability": None,
+    }

@@ -22,7 +22,10 @@ REMEMBERED = 4 * WEEK
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What became of one row of `success_interventions`; times in ms. `at`: when that was decided."""
+    """What became of one row of `success_interventions`; times in ms.
+
+    `at`: when that was decided; of a row that is still scheduled, the signal's time.
+    """
 
     id: str
     supplier_id: str
@@ -81,7 +84,7 @@ class Outreach:
     def end(self) -> None:
         """Note what is still scheduled."""
         for waiting in self._waiting:
-            self._note(waiting, "scheduled", None, waiting.not_before, "")
+            self._note(waiting, "scheduled", None, waiting.row.signal_at, "")
         self._waiting = []
         self.next_due = NEVER
 
@@ -164,4 +167,3 @@ def health_of(state: State) -> Health:
         signed_up_at=state.signed_up_at,
         plan=state.plan,
     )
-

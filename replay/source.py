@@ -136,15 +136,21 @@ class _OpenArchive:
     def partitions(self) -> int:
         count = archive.partition_count(self.folder, ACTIVITY)
         if count is None:
-            raise LogError(f"{self.folder} holds nothing of {ACTIVITY}: `success export --out {self.folder}` first")
+            raise LogError(
+                f"{self.folder} holds nothing of {ACTIVITY}: `success export --out {self.folder}` first"
+            )
         return count
 
     def size(self) -> int:
         return sum(each.end - each.start for each in archive.stretches(self.folder, ACTIVITY))
 
     def beginning(self, partition: int) -> Beginning:
-        starts = [each.start for each in archive.stretches(self.folder, ACTIVITY) if each.partition == partition]
-        return _beginning(partition, min(starts, default=0), self.folder, "the archive", "`success export --state`")
+        starts = [
+            each.start for each in archive.stretches(self.folder, ACTIVITY) if each.partition == partition
+        ]
+        return _beginning(
+            partition, min(starts, default=0), self.folder, "the archive", "`success export --state`"
+        )
 
     def records(self, partition: int, start: int) -> Iterator[list[Record]]:
         for records in archive.read(self.folder, ACTIVITY, partition):
@@ -167,7 +173,9 @@ def _beginning(partition: int, begin: int, state_folder: Path | None, where: str
     cut = f"{where} has partition {partition} of {ACTIVITY} only from offset {begin:,} on"
     snapshot = newest_snapshot(state_folder) if state_folder is not None else None
     if snapshot is None:
-        raise LogError(f"{cut}, and a score needs the whole log: give an exported snapshot of state with {remedy}")
+        raise LogError(
+            f"{cut}, and a score needs the whole log: give an exported snapshot of state with {remedy}"
+        )
     state = snapshot.partition(partition)
     if state.offset < begin:
         raise LogError(
@@ -186,4 +194,12 @@ def _note_profiles(records: list[Record] | list[archive.ArchivedRecord], found: 
             found.pop(profile.id, None)
 
 
-__all__ = ["ASSUMED_ADDRESSEE", "Addressee", "ArchiveSource", "KafkaSource", "OpenSource", "Snapshot", "Source"]
+__all__ = [
+    "ASSUMED_ADDRESSEE",
+    "Addressee",
+    "ArchiveSource",
+    "KafkaSource",
+    "OpenSource",
+    "Snapshot",
+    "Source",
+]

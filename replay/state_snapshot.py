@@ -18,7 +18,9 @@ from agents.state_record import META_KEY, Meta, StateHeader, newest
 from replay.kafka_log import KafkaLog, LogError
 from topics.time import format_time
 
-SCHEMA = pa.schema([pa.field("key", pa.binary(), nullable=False), pa.field("value", pa.binary(), nullable=False)])
+SCHEMA = pa.schema(
+    [pa.field("key", pa.binary(), nullable=False), pa.field("value", pa.binary(), nullable=False)]
+)
 _UNFINISHED = "unfinished"
 
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from agents.activity import SILENCE_MS
 from agents.fold import GRACE_MS, Record
 from topics.decoding import ActivityEvent, Refusal, decode
 from topics.partitioner import partition_of
 
 FAR_AHEAD = 1 << 60
+SILENCE_MS = 60_000
+"""How long a partition must have been silent before the wall clock moves its time (contract section 4)."""
 
 
 class Told(NamedTuple):
     """One event on its way to its supplier."""
 
-    event: ActivityEvent
+    event: Any
+    """An `ActivityEvent`: its `at`, `type`, `id`, `source`, `subject` and `data`."""
     fire_to: int
     """What is due at or before this instant (ms) has fired before the event came."""
     offset: int
@@ -71,13 +73,13 @@ class Stream:
             supplier_id, at = event.subject, event.at
             if supplier_id not in at_home and not self._is_at_home(supplier_id):
                 continue
-            if at > self.last_event_at:
-                self.last_event_at = at
-            if at < self.stream_time - GRACE_MS or (silence > SILENCE_MS and at < record.timestamp - GRACE_MS):
+            self.last_event_at = max(self.last_event_at, at)
+            if at < self.stream_time - GRACE_MS or (
+                silence > SILENCE_MS and at < record.timestamp - GRACE_MS
+            ):
                 self.late.add(supplier_id)  # in a silence, the wall clock has moved the partition
             capped = at if at < append_ms else append_ms  # noqa: FURB136 - twice as fast as min()
-            if capped > self.stream_time:
-                self.stream_time = capped
+            self.stream_time = max(self.stream_time, capped)
             self.events += 1
             yield Told(event, self.stream_time - GRACE_MS, record.offset)
 

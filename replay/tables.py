@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "signals": pa.schema(
         {
             "supplier_id": _TEXT,
-            "at": TIME,
+            "time": TIME,
             "type": _TEXT,
             "name": _TEXT,
             "id": _TEXT,
@@ -42,7 +42,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "changes": pa.schema(
         {
             "supplier_id": _TEXT,
-            "at": TIME,
+            "time": TIME,
             "seq": _WHOLE,
             "score": _WHOLE,
             "level": _TEXT,
@@ -53,7 +53,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "suppliers": pa.schema(
         {
             "supplier_id": _TEXT,
-            "first_at": TIME,
+            "first_time": TIME,
             "calculated_at": TIME,
             "seq": _WHOLE,
             "score": _WHOLE,
@@ -69,11 +69,11 @@ SCHEMAS: dict[str, pa.Schema] = {
             "snapshot": _TEXT,
         }
     ),
-    "cancellations": pa.schema({"supplier_id": _TEXT, "at": TIME}),
+    "cancellations": pa.schema({"supplier_id": _TEXT, "time": TIME, "reactivated": TIME}),
     "messages": pa.schema(
         {
             "supplier_id": _TEXT,
-            "at": TIME,
+            "time": TIME,
             "id": _TEXT,
             "trigger": _TEXT,
             "channel": _TEXT,
@@ -88,6 +88,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         }
     ),
 }
+TableRow = tuple[str, tuple[Any, ...]]
+"""(table, row); a row begins with the supplier and, but for `suppliers`, the time in ms."""
+
 ROWS_A_GROUP = 50_000
 _NAME_IN = {RISK_CHANGED: "level", MILESTONE_ACHIEVED: "milestone", CONDITION_MET: "condition"}
 
@@ -106,24 +109,11 @@ class Tables:
 
     def take(self, life: Life) -> None:
         """Take over what a life has gathered, and empty it."""
-        if life.signals:
-            self._add("signals", (signal_row(life.id, signal) for signal in life.signals))
-            life.signals = []
-        if life.changes:
-            self._add("changes", (_change_row(life.id, change) for change in life.changes))
-            life.changes = []
-        if life.cancellations:
-            self._add("cancellations", ((life.id, at) for at in life.cancellations))
-            life.cancellations = []
-        if life.outreach is not None and life.outreach.messages:
-            self._add("messages", (_message_row(message) for message in life.outreach.messages))
-            life.outreach.messages = []
+        self._add(_gathered(life))
 
     def conclude(self, life: Life, *, late: bool) -> None:
-        """Take over how a supplier was in the end, if there was anything of her by then."""
-        if life.final is not None:
-            self._rows["suppliers"].append(_supplier_row(life, life.final, late))
-            self._write_if_many("suppliers")
+        """Take over what is known of a supplier in the end."""
+        self._add(_concluded(life, late))
 
     def close(self) -> None:
         """Write what is left; every table has a file, an empty one too."""
@@ -131,14 +121,14 @@ class Tables:
             self._write(name)
             self._writers.pop(name).close()
 
-    def _add(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    def _add(self, rows: Iterable[TableRow]) -> None:
         since, until = self._since, self._until
-        self._rows[name] += [row for row in rows if since <= row[1] <= until]
-        self._write_if_many(name)
-
-    def _write_if_many(self, name: str) -> None:
-        if len(self._rows[name]) >= ROWS_A_GROUP:
-            self._write(name)
+        for name, row in rows:
+            if name == "suppliers" or since <= row[1] <= until:
+                self._rows[name].append(row)
+        for name, waiting in self._rows.items():
+            if len(waiting) >= ROWS_A_GROUP:
+                self._write(name)
 
     def _write(self, name: str) -> None:
         rows, schema = self._rows[name], SCHEMAS[name]
@@ -152,6 +142,36 @@ class Tables:
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
         writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
         self._rows[name] = []
+
+
+def rows_of_life(life: Life, *, late: bool) -> Iterator[TableRow]:
+    """Every row of a life that has come to its end."""
+    yield from _gathered(life)
+    yield from _concluded(life, late)
+
+
+def _gathered(life: Life) -> Iterator[TableRow]:
+    """What has come of a supplier since this was last asked for."""
+    signals, changes = life.signals, life.changes
+    if signals:
+        life.signals = []
+        for signal in signals:
+            yield "signals", signal_row(life.id, signal)
+    if changes:
+        life.changes = []
+        for change in changes:
+            yield "changes", _change_row(life.id, change)
+    if life.outreach is not None and life.outreach.messages:
+        messages, life.outreach.messages = life.outreach.messages, []
+        for message in messages:
+            yield "messages", _message_row(message)
+
+
+def _concluded(life: Life, late: bool) -> Iterator[TableRow]:
+    for at, again in life.cancellations:
+        yield "cancellations", (life.id, at, again)
+    if life.final is not None:
+        yield "suppliers", _supplier_row(life, life.final, late)
 
 
 def signal_row(supplier_id: str, signal: Signal) -> tuple[Any, ...]:
@@ -190,9 +210,12 @@ def connect(folder: Path, database: Path | None = None) -> duckdb.DuckDBPyConnec
     return connection
 
 
-def rows_of(connection: duckdb.DuckDBPyConnection, query: str, *parameters: Any) -> list[dict[str, Any]]:
-    """The rows that a query gives, by column name."""
-    found = connection.execute(query, parameters or None)
+def rows_of(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The rows that a query gives, by column name; of the parameters it takes those that it names."""
+    named = {name: value for name, value in (parameters or {}).items() if f"${name}" in query}
+    found = connection.execute(query, named or None)
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
@@ -238,7 +261,7 @@ def _supplier_row(life: Life, final: dict[str, Any], late: bool) -> tuple[Any, .
         final["cancelled"],
         final["churn_probability"],
         late,
-        orjson.dumps(final).decode(),
+        None if life.scale else orjson.dumps(final).decode(),
     )
 
 

@@ -1,0 +1,238 @@
+"""`success replay`: the log once more through the scoring code, to look back, to explain, and to try things out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from cli import replay_print
+from cli.errors import CommandError, UsageError
+from cli.replay_progress import CountProgress
+from replay import tables
+from replay.engine import Job, Outcome, run
+from replay.explain import explain
+from replay.source import ArchiveSource, KafkaSource, Source
+from replay.variant import BASE, Variant, VariantError, base, what_if
+from replay.what_if import added_and_removed, compare
+from runtime.settings import Settings
+from scoring.time import HOUR
+from topics.envelope import UUID_PATTERN
+from topics.time import format_time, parse_time
+
+DATABASE = "replay.duckdb"
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line, checked; times in ms."""
+
+    source: Source
+    since: int | None
+    until: int | None
+    out: Path | None
+    supplier_id: str | None
+    processes: int | None
+    engine: str
+    played: bool
+    as_of: bool
+    as_json: bool
+
+    def job(self, variants: tuple[Variant, ...], out: Path, *, since: int) -> Job:
+        """What the engine is to do."""
+        return Job(
+            self.source,
+            variants,
+            out,
+            since=since,
+            until=self.until,
+            supplier_id=self.supplier_id,
+            played=self.played,
+            step_ms=HOUR if self.played else 0,
+        )
+
+
+@click.command(name="replay")
+@click.option("--from", "since", metavar="TIME", help="Report from TIME on (RFC 3339); all is read anyway.")
+@click.option("--to", "until", metavar="TIME", help="Report up to TIME. Default: the last event.")
+@click.option("--as-of", "as_of", metavar="TIME", help="The state at TIME.")
+@click.option("--supplier", "supplier_id", metavar="ID", help="Explain every change of one score.")
+@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="What if this policy…")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="… or this were otherwise?")
+@click.option("--archive", type=click.Path(path_type=Path, file_okay=False), help="Read what `export` wrote.")
+@click.option(
+    "--state", type=click.Path(path_type=Path, file_okay=False), help="Archive to start a cut log from."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Write Parquet, DuckDB, HTML here."
+)
+@click.option("--processes", type=click.IntRange(min=1), help="Default: as many as there are cores.")
+@click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
+@click.option("--played", is_flag=True, help="`success run` filled the log: take its clock and hourly steps.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def replay(
+    since: str | None,
+    until: str | None,
+    as_of: str | None,
+    supplier_id: str | None,
+    policy: Path | None,
+    settings: tuple[str, ...],
+    archive: Path | None,
+    state: Path | None,
+    out: Path | None,
+    processes: int | None,
+    engine: str,
+    played: bool,
+    as_json: bool,
+) -> None:
+    """Run the log again through the same scoring code; nothing can be sent from here.
+
+    Gives the signals that ran live, id for id. With --policy or --set it compares what would have been with
+    what was: --set weights.login=20, --set levels.healthy=75, --set caps.total=2, --set trigger.NAME=off.
+    """
+    if as_of is not None and until is not None:
+        raise UsageError("--as-of and --to both say up to when: give one of them")
+    source = ArchiveSource(archive) if archive is not None else KafkaSource(Settings(), state)
+    options = Options(
+        source=source,
+        since=_time("--from", since),
+        until=_time("--as-of", as_of) if as_of is not None else _time("--to", until),
+        out=out,
+        supplier_id=_supplier(supplier_id),
+        processes=processes,
+        engine=engine,
+        played=played,
+        as_of=as_of is not None,
+        as_json=as_json,
+    )
+    if options.since is not None and options.until is not None and options.since > options.until:
+        raise UsageError("--from is later than --to")
+    variant = _variant(policy, settings)
+    if options.supplier_id is not None:
+        _explain(options, options.supplier_id, variant)
+    elif variant is not None:
+        _what_if(options, variant)
+    else:
+        _replay(options)
+
+
+def _time(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(text if "T" in text.upper() else f"{text}T00:00:00Z")
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: {error}, nor a day such as 2026-01-05") from error
+
+
+def _supplier(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(UUID_PATTERN, text.lower()):
+        raise UsageError(f"--supplier {text}: not a supplier's id (a UUID)")
+    return None if text is None else text.lower()
+
+
+def _variant(policy: Path | None, settings: Sequence[str]) -> Variant | None:
+    if policy is None and not settings:
+        return None
+    try:
+        variant = what_if(policy or Settings().policy, settings)
+    except VariantError as error:
+        raise UsageError(str(error)) from error
+    return replace(variant, changes=((f"policy={policy}",) if policy else ()) + variant.changes)
+
+
+def _explain(options: Options, supplier_id: str, variant: Variant | None) -> None:
+    scale = variant.scale if variant else None
+    told = explain(options.source, supplier_id, options.until, scale=scale, played=options.played)
+    if told.state is None:
+        raise CommandError(f"nothing is known of {supplier_id} up to {format_time(told.until)}")
+    if options.as_json:
+        click.echo(json.dumps(replay_print.explanation_json(told, options.since)))
+    else:
+        replay_print.print_explanation(told, options.since, with_state=options.as_of)
+
+
+def _replay(options: Options) -> None:
+    began = time.monotonic()
+    with _folder(options.out) as folder:
+        job = options.job((Variant(BASE),), folder, since=options.since or 0)
+        outcome = _run(job, options)
+        seconds = time.monotonic() - began
+        database = _database(folder, options.out)
+        connection = tables.connect(folder, database)
+        report = replay_print.replay_json(connection, outcome, options.source.name, options.since, seconds)
+        if options.as_of:
+            report["state"] = replay_print.state_json(connection) if options.as_json else None
+    if options.out is not None:
+        report["out"] = str(options.out)
+    if options.as_json:
+        click.echo(json.dumps(report))
+    else:
+        replay_print.print_replay(report)
+
+
+def _what_if(options: Options, variant: Variant) -> None:
+    try:
+        before = base(Settings().policy)
+    except VariantError as error:
+        raise UsageError(str(error)) from error
+    began = time.monotonic()
+    with _folder(options.out) as folder:
+        # Whole histories, whatever the report's window: a spell that began before it still warns in it.
+        outcome = _run(options.job((before, variant), folder, since=0), options)
+        connection = tables.connect(folder, _database(folder, options.out))
+        comparison = compare(connection, options.since, outcome.until, variant.changes)
+        report = comparison.as_json() | replay_print.outcome_json(
+            outcome, options.source.name, time.monotonic() - began
+        )
+        if options.out is not None:
+            from replay.report_page import write_page  # noqa: PLC0415 - matplotlib takes its time
+
+            differences = added_and_removed(connection, comparison)
+            write_page(options.out / REPORT, comparison, differences)
+            report |= {"out": str(options.out), "report": str(options.out / REPORT)}
+    if options.as_json:
+        click.echo(json.dumps(report))
+    else:
+        replay_print.print_comparison(comparison, report)
+
+
+def _run(job: Job, options: Options) -> Outcome:
+    if options.engine == "spark":
+        from replay.spark import run_on_spark  # noqa: PLC0415 - an extra, and a JVM
+
+        return run_on_spark(job)
+    with job.source.opened() as source:
+        size = source.size()
+    with CountProgress(size, "records") as progress:
+        return run(job, options.processes, progress.add)
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    """Where the tables go: `out`, of which an earlier replay's are cleared away, else a folder that is gone after."""
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="success-replay-") as folder:
+            yield Path(folder)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for variant in (BASE, "what_if"):
+        shutil.rmtree(out / variant, ignore_errors=True)
+    yield out
+
+
+def _database(folder: Path, out: Path | None) -> Path | None:
+    if out is None:
+        return None
+    database = folder / DATABASE
+    database.unlink(missing_ok=True)
+    return database

