@@ -22,12 +22,14 @@ from api import (
     coach,
     coach_static,
     consent,
+    dashboard,
     email_links,
     events,
     health,
     mail_webhook,
     metrics,
     milestones,
+    openapi,
     personal_data,
     probes,
     problems,
@@ -64,6 +66,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     personal_data.router,
     coach.router,
     coach_static.router,
+    dashboard.router,
 )
 PUBLISH_EVERY_S = 2.0
 """Between two looks at the outbox; after a change of ours it is looked at at once."""
@@ -119,6 +122,7 @@ def build_app(settings: Settings, clock: Clock | None = None, policy: Policy | N
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     for router in ROUTERS:
         app.include_router(router)
+    openapi.install(app)
     return app
 
 

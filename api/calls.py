@@ -49,6 +49,22 @@ class _Body(BaseModel):
 class ScheduleCallRequest(_Body):
     """A wish for a call. Times are RFC 3339 with zone, the one she likes best first."""
 
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "supplierId": "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10",
+                    "preferredTimes": ["2026-01-20T10:00:00Z", "2026-01-20T15:00:00Z"],
+                    "reason": "onboarding",
+                    "urgency": "medium",
+                    "notes": "my client list",
+                }
+            ]
+        },
+    )
+
     supplier_id: UUID
     preferred_times: list[Timestamp] = Field(max_length=MOST_TIMES)
     reason: Reason

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Self
 
 from fastapi import APIRouter
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from agents.feedback import change_consent
 from api.auth import AnyCaller, OwnSupplier, no_such_supplier
@@ -27,6 +27,8 @@ router = APIRouter(
 
 class ConsentWish(Asked):
     """What to change; a field that is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"emailOptOut": True}, {"paused": True}]})
 
     email_opt_out: bool | None = Field(default=None, strict=True, description="No emails from us.")
     all_opt_out: bool | None = Field(default=None, strict=True, description="No message of any channel.")

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from psycopg import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 
@@ -31,7 +31,12 @@ from store import consent as store
 from store import feedback
 
 logger = logging.getLogger(__name__)
-router = APIRouter(prefix="/e", tags=["links in emails"])
+_HTML: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}}
+router = APIRouter(
+    prefix="/e",
+    tags=["links in emails"],
+    responses={HTTPStatus.NOT_FOUND: {"description": "The link is none of ours, or is spoilt."} | _HTML},
+)
 
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """A transparent GIF of one pixel."""
@@ -51,7 +56,14 @@ CHOICES: dict[str, tuple[Wish, str]] = {
 """What the buttons of the preference centre wish for, and what the page then says."""
 
 
-@router.get("/open/{token}.gif")
+@router.get(
+    "/open/{token}.gif",
+    response_class=Response,
+    responses={
+        HTTPStatus.OK: {"content": {"image/gif": {"schema": {"type": "string", "format": "binary"}}}},
+        HTTPStatus.NOT_FOUND: {"description": "The link is none of ours, or is spoilt.", "content": {}},
+    },
+)
 @router.head("/open/{token}.gif", include_in_schema=False)
 async def opened(token: str, request: Request, services: InServices) -> Response:
     """Count an open; a pixel."""
@@ -62,7 +74,12 @@ async def opened(token: str, request: Request, services: InServices) -> Response
     return Response(PIXEL, media_type="image/gif", headers=NOT_KEPT)
 
 
-@router.get("/click/{token}", status_code=HTTPStatus.FOUND)
+@router.get(
+    "/click/{token}",
+    status_code=HTTPStatus.FOUND,
+    response_class=RedirectResponse,
+    responses={HTTPStatus.FOUND: {"description": "Leads to the address that was signed."}},
+)
 @router.head("/click/{token}", include_in_schema=False)
 async def clicked(token: str, request: Request, services: InServices) -> Response:
     """Count a click and lead to the address that was signed, and to no other."""
@@ -73,14 +90,14 @@ async def clicked(token: str, request: Request, services: InServices) -> Respons
     return RedirectResponse(click.destination, HTTPStatus.FOUND, headers=NOT_KEPT)
 
 
-@router.get("/unsubscribe/{token}")
+@router.get("/unsubscribe/{token}", response_class=HTMLResponse)
 @router.head("/unsubscribe/{token}", include_in_schema=False)
 async def ask_to_unsubscribe(token: str, request: Request, services: InServices) -> Response:
     """Show a button; change nothing."""
     return await _show(services, request, "unsubscribe", token)
 
 
-@router.post("/unsubscribe/{token}")
+@router.post("/unsubscribe/{token}", response_class=HTMLResponse)
 async def unsubscribe(token: str, services: InServices) -> Response:
     """Stop the emails before answering: RFC 8058's one click, or the page's button; whatever the body says."""
     linked = verify("unsubscribe", token, services.settings.secret("secret_key"))
@@ -90,14 +107,27 @@ async def unsubscribe(token: str, services: InServices) -> Response:
     return _page_of("unsubscribe", services, linked, consent)
 
 
-@router.get("/preferences/{token}")
+@router.get("/preferences/{token}", response_class=HTMLResponse)
 @router.head("/preferences/{token}", include_in_schema=False)
 async def show_preferences(token: str, request: Request, services: InServices) -> Response:
     """Show what she lets us send."""
     return await _show(services, request, "preferences", token)
 
 
-@router.post("/preferences/{token}")
+@router.post(
+    "/preferences/{token}",
+    response_class=HTMLResponse,
+    openapi_extra={
+        "requestBody": {
+            "content": {
+                "application/x-www-form-urlencoded": {
+                    "schema": {"type": "object", "properties": {"choice": {"type": "string"}}}
+                }
+            }
+        }
+    },
+    responses={HTTPStatus.BAD_REQUEST: {"description": "The form's choice is not understood."} | _HTML},
+)
 async def change_preferences(token: str, request: Request, services: InServices) -> Response:
     """Change what she lets us send by the form's `choice`: one of `CHOICES`."""
     linked = verify("preferences", token, services.settings.secret("secret_key"))

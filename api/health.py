@@ -7,7 +7,7 @@ from math import fsum
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from api.answers import NOT_MODIFIED, revalidated
@@ -56,6 +56,26 @@ class Breakdown(Answer):
 class HealthScoreResponse(Answer):
     """How a supplier stands."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "score": 48,
+                    "riskLevel": "at_risk",
+                    "breakdown": {
+                        "loginFrequency": 20.0,
+                        "featureAdoption": 12.5,
+                        "clientActivity": 10.0,
+                        "formCompletion": 5.0,
+                        "journeyPerformance": 0.0,
+                    },
+                    "trend": "declining",
+                    "lastCalculated": "2026-01-19T09:00:00.000Z",
+                }
+            ]
+        }
+    )
+
     score: DisplayedScore
     risk_level: Level
     breakdown: Breakdown
@@ -73,6 +93,21 @@ class HealthPoint(Answer):
 
 class HealthHistoryResponse(Answer):
     """Every change of the displayed score or of the level, oldest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "supplierId": "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10",
+                    "days": 30,
+                    "since": "2025-12-20T09:00:00.000Z",
+                    "before": {"at": "2025-12-18T10:15:00.000Z", "score": 71, "riskLevel": "healthy"},
+                    "history": [{"at": "2026-01-12T08:30:00.000Z", "score": 61, "riskLevel": "at_risk"}],
+                    "nextCursor": None,
+                }
+            ]
+        }
+    )
 
     supplier_id: str
     days: int
@@ -110,6 +145,40 @@ class ExplainedChange(Answer):
 
 class HealthExplainResponse(Answer):
     """Why the score is what it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "supplierId": "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10",
+                    "days": 30,
+                    "since": "2025-12-20T09:00:00.000Z",
+                    "changes": [
+                        {
+                            "id": "0b0f6a52-7b7a-8c44-9d0e-2f9be4b0c5aa",
+                            "at": "2026-01-12T08:30:00.000Z",
+                            "score": 61,
+                            "riskLevel": "at_risk",
+                            "previousScore": 71,
+                            "previousLevel": "healthy",
+                            "points": -10.0,
+                            "unroundedScore": 60.75,
+                            "causes": [
+                                {
+                                    "component": "loginFrequency",
+                                    "before": 30.0,
+                                    "after": 20.0,
+                                    "points": -10.0,
+                                    "event": "time",
+                                }
+                            ],
+                        }
+                    ],
+                    "nextCursor": None,
+                }
+            ]
+        }
+    )
 
     supplier_id: str
     days: int

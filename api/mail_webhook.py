@@ -92,8 +92,45 @@ class _Type(BaseModel):
     type: str
 
 
+_REQUEST = {
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}, "description": about}
+        for name, about in (
+            ("webhook-id", "Names the report; each counts once."),
+            ("webhook-timestamp", "Seconds since 1970, at most 5 minutes ago."),
+            ("webhook-signature", "As Standard Webhooks say, with SUCCESS_WEBHOOK_SECRET."),
+        )
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["type"],
+                    "properties": {
+                        "type": {"type": "string", "examples": list(KINDS)},
+                        "timestamp": {"type": "string"},
+                        "data": {"type": "object"},
+                    },
+                },
+                "example": {
+                    "type": "email.bounced",
+                    "timestamp": "2026-01-05T09:00:00Z",
+                    "data": {
+                        "message_id": "<7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10@wedsync.example>",
+                        "code": "5.1.1",
+                    },
+                },
+            }
+        },
+    },
+}
+
+
 @router.post(
     "/webhooks/mail",
+    openapi_extra=_REQUEST,
     responses=documented(
         HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY
     ),

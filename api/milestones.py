@@ -7,7 +7,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from api.answers import NOT_MODIFIED, revalidated
 from api.auth import AnyCaller, Caller, OwnSupplier, no_such_supplier, own
@@ -43,6 +43,14 @@ REPORTED = "milestone.reported"
 class MilestoneRequest(Asked):
     """A milestone that somebody says was reached."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"supplierId": "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10", "milestoneType": "first_payment"}
+            ]
+        }
+    )
+
     supplier_id: UUID = Field(examples=["7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10"])
     milestone_type: Milestone
     metadata: dict[str, Any] | None = Field(
@@ -69,6 +77,23 @@ class Celebration(Answer):
 
 class MilestoneResponse(Answer):
     """The milestone, and how to celebrate it while nobody has."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "success": True,
+                    "milestone": {
+                        "id": "4a3c2a3e-7a35-5a2c-8f0a-6f0f0c3d9b11",
+                        "type": "first_form",
+                        "achievedAt": "2026-01-12T08:30:00.000Z",
+                        "celebrated": False,
+                    },
+                    "celebration": {"message": "Congratulations on creating your first form!"},
+                }
+            ]
+        }
+    )
 
     success: bool
     milestone: MilestoneReached

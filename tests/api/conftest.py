@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,10 +16,13 @@ from psycopg_pool import AsyncConnectionPool
 from api.app import build_app
 from api.auth import Role, sign
 from runtime.clock import ManualClock
+from runtime.embedded import Addresses
 from runtime.settings import Settings
 from scoring.policy import Policy
 from store.database import Role as DatabaseRole
 from store.database import open_pool
+from tests.browser.serving import free_port, serving
+from tests.conftest import own_settings
 from tests.delivery.world import NOW, World
 
 Authorization = dict[str, str]
@@ -67,3 +70,20 @@ async def world(settings: Settings, clock: ManualClock) -> AsyncIterator[World]:
     yield made
     await made.close()
     await pool.close()
+
+
+@pytest.fixture(scope="session")
+def served_settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of the one API on a port that tests share which ask much and change little."""
+    port = free_port()
+    where = tmp_path_factory.mktemp("served") / "state"
+    with own_settings(stack, where, api_port=port, public_url=f"http://127.0.0.1:{port}") as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def served(served_settings: Settings) -> Iterator[str]:
+    """The address of that API: uvicorn, real Postgres and Kafka, the clock standing at `NOW`."""
+    app = build_app(served_settings, ManualClock(NOW))
+    with serving(app, served_settings.api_port) as url:
+        yield url
