@@ -1,0 +1,58 @@
+"""The list of whom to call now, from the heaviest suppliers of the index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from api.dashboard.priority import Priority, priority
+from scoring.recommend import Recommendation, best
+from store import dashboard as store
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+    from scoring.policy import Policy
+
+PAGE = 100
+MOST_PAGES = 5
+"""How far down the index is read at most."""
+
+Called = tuple[dict[str, Any], Priority]
+
+
+async def call_list(conn: AsyncConnection, now: datetime, policy: Policy, wanted: int) -> list[Called]:
+    """The `wanted` most urgent calls, most urgent first.
+
+    The index orders by risk x value as last noted; reach only takes from that (it is at most 1). So once the last of
+    the wanted is at least as urgent as the next supplier of the index could be, nobody further down can be more so.
+    """
+    found: list[Called] = []
+    after = store.Place()
+    for _ in range(MOST_PAGES):
+        page = await store.call_candidates(conn, after, PAGE)
+        for facts in await store.call_facts(conn, [row["id"] for row in page]):
+            urgency = priority(facts, now, policy.hours)
+            if urgency.against is None:
+                found.append((facts, urgency))
+        found.sort(key=lambda one: (-one[1].score, one[0]["id"]))
+        if len(page) < PAGE:
+            break
+        after = store.Place(page[-1]["weight"], page[-1]["id"])
+        if len(found) >= wanted and found[wanted - 1][1].score >= after.weight:
+            break
+    return found[:wanted]
+
+
+def snapshot_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The `data` of the newest health snapshot, as far as recommendations look at it; empty without one."""
+    if not row.get("facts"):
+        return {}
+    return row["facts"] | {"level": row["level"], "score": row["score"]}
+
+
+def next_step(row: dict[str, Any]) -> Recommendation | None:
+    """The recommendation worth most points to her, if there is one."""
+    snapshot = snapshot_of(row)
+    return best(snapshot) if snapshot else None

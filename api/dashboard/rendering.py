@@ -1,0 +1,221 @@
+"""How the dashboard's pages are made: templates, times, numbers, errors as pages, tables as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from psycopg import InterfaceError, OperationalError
+from psycopg_pool import PoolTimeout
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+
+import templates
+from api.dashboard import words
+from api.dashboard.assets import asset_address
+from api.problems import Problem
+from api.services import services
+from api.session import csrf_token
+from store.times import to_time
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+NONE = "\N{EN DASH}"
+"""What stands where there is nothing."""
+_RISKY = ("=", "+", "-", "@", "\t", "\r")
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages for people, with the same words as the API's problems."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the framework's own handler."""
+        handler = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Problem as problem:
+                if problem.status < HTTPStatus.BAD_REQUEST or problem.status == HTTPStatus.UNAUTHORIZED:
+                    raise  # to the login
+                return error_page(request, HTTPStatus(problem.status), problem.detail)
+            except RequestValidationError:
+                detail = "an address or form had a value that it can't have; go back and try again"
+                return error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+            except (OperationalError, InterfaceError, PoolTimeout):
+                detail = "the database does not answer; this page tries again when you load it"
+                return error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, detail)
+
+        return handled
+
+
+def page(
+    request: Request, template: str, code: HTTPStatus = HTTPStatus.OK, /, **variables: Any
+) -> HTMLResponse:
+    """Render `templates/dashboard/<template>.html`."""
+    known = {
+        "request": request,
+        "path": request.url.path,
+        "csrf": csrf_token(request),
+        "agent": request.state.session.agent if hasattr(request.state, "session") else None,
+        "now": to_time(services(request).clock.now_ms()),
+        "said": words.SAID.get(request.query_params.get("said", "")),
+    }
+    html = _environment().get_template(f"dashboard/{template}.html").render(known | variables)
+    return HTMLResponse(html, status_code=code, headers=HEADERS)
+
+
+def error_page(request: Request, status: HTTPStatus, detail: str) -> HTMLResponse:
+    """A page that says what went wrong; for a part that htmx asked for, the words alone."""
+    name = "_error" if request.headers.get("hx-request") == "true" else "error"
+    return page(request, name, status, status=status, detail=detail)
+
+
+def csv_of(name: str, columns: Sequence[str], lines: AsyncIterator[Mapping[str, Any]]) -> StreamingResponse:
+    """A table as a CSV file (UTF-8, RFC 4180): `columns` of each line, times in ISO 8601."""
+
+    async def text() -> AsyncIterator[str]:
+        yield "\ufeff" + _csv_line(columns)  # spreadsheets take it for UTF-8 by this mark
+        async for line in lines:
+            yield _csv_line([line.get(column) for column in columns])
+
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}.csv"',
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(text(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def each(lines: Iterable[Mapping[str, Any]]) -> AsyncIterator[Mapping[str, Any]]:
+    """What is in memory, as `csv_of` takes it."""
+    for line in lines:
+        yield line
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow([_csv_value(value) for value in values])
+    return line.getvalue()
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, str) and value.startswith(_RISKY):
+        return f"'{value}"  # a name that a spreadsheet would take for a formula
+    return "" if value is None else value
+
+
+# what templates say ----------------------------------------------------------------------------------
+
+
+def address(path: str, **query: Any) -> str:
+    """An address within the dashboard; parameters that say nothing are left out."""
+    said = {name: value for name, value in query.items() if value not in {None, ""}}
+    return path + (f"?{urlencode(said)}" if said else "")
+
+
+def relative(at: datetime, now: datetime) -> str:
+    """How long ago, or how soon: `3 min ago`, `in 2 h`, `12 d ago`."""
+    distance = abs(now - at)
+    if distance < _MINUTE:
+        return "now"
+    if distance < _HOUR:
+        amount = f"{distance // _MINUTE} min"
+    elif distance < 2 * _DAY:
+        amount = f"{distance // _HOUR} h"
+    else:
+        amount = f"{distance // _DAY} d"
+    return f"{amount} ago" if at <= now else f"in {amount}"
+
+
+def exact(at: datetime) -> str:
+    """`Mon 19 Jan 2026, 09:00 UTC`."""
+    return f"{at.astimezone(UTC):%a} {at.astimezone(UTC).day} {at.astimezone(UTC):%b %Y, %H:%M} UTC"
+
+
+def when(at: datetime | None, now: datetime) -> Markup:
+    """A `<time>`: relative in words, exact on hover and in print."""
+    if at is None:
+        return Markup('<span class="none">{}</span>').format(NONE)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.astimezone(UTC).isoformat(), exact(at), relative(at, now)
+    )
+
+
+def number(value: float | None) -> str:
+    """`12,345`; a dash for none."""
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def points(value: float) -> str:
+    """`+6`, `-2.5`: a change of points, with a typographic minus."""
+    rounded = round(value, 1)
+    text = f"{abs(rounded):g}"
+    return "±0" if rounded == 0 else f"+{text}" if rounded > 0 else f"\N{MINUS SIGN}{text}"
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """`12 %`, of a share; a dash for none."""
+    return NONE if value is None else f"{value * 100:.{digits}f}\N{NARROW NO-BREAK SPACE}%"
+
+
+def day_name(day: date) -> str:
+    """`5 Jan 2026`."""
+    return f"{day.day} {day:%b %Y}"
+
+
+def as_json(value: Any) -> Markup:
+    """JSON for a `<script type="application/json">`: nothing in it can end the element."""
+    text = orjson.dumps(value).decode()
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(templates.__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "points": points,
+        "percent": percent,
+        "day": day_name,
+        "exact": exact,
+        "json": as_json,
+        "phrase": words.phrase,
+        "template_name": words.template_name,
+    }
+    environment.globals |= {
+        "when": when,
+        "address": address,
+        "asset": asset_address,
+        "words": words,
+    }
+    return environment

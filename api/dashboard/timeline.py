@@ -1,0 +1,142 @@
+"""One supplier's timeline: everything that happened, from all sources, in one column, the newest first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from api.dashboard import words
+from api.dashboard.rendering import points
+from store.dashboard_supplier import Happened
+
+Kind = Literal["level", "score", "milestone", "message", "call", "note", "act"]
+_ACTS = {
+    "messages.held": "Messages held",
+    "messages.released": "Messages released",
+    "consent.change": "Consent changed",
+    "data.export": "Data exported",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that happened. `level` colours it, `details` are further lines, `score` is the score after it."""
+
+    at: datetime
+    kind: Kind
+    title: str
+    details: tuple[str, ...] = ()
+    level: str | None = None
+    score: int | None = None
+    by: str | None = None
+
+
+def timeline(happened: Happened, most: int) -> tuple[list[Entry], datetime | None]:
+    """The newest `most` entries (a few more where times are equal), and before which time the older ones lie.
+
+    Small changes of the score on one day are one entry. None: there is nothing older.
+    """
+    entries = sorted(_entries(happened), key=lambda entry: entry.at, reverse=True)
+    shown = entries[:most]
+    shown += [entry for entry in entries[most:] if shown and entry.at == shown[-1].at]
+    older = shown[-1].at if len(entries) > len(shown) else None
+    return list(_together(shown)), older
+
+
+def _entries(happened: Happened) -> Iterator[Entry]:
+    yield from map(_of_change, happened.changes)
+    yield from map(_of_milestone, happened.milestones)
+    for message in happened.messages:
+        yield from _of_message(message)
+    yield from map(_of_call, happened.calls)
+    for note in happened.notes:
+        yield Entry(note["at"], "note", "Note", (note["note"],), by=note["noted_by"])
+    for act in happened.acts:
+        details = act["details"]
+        said = details.get("note")
+        title = _ACTS.get(act["action"], words.phrase(act["action"].replace(".", " ")))
+        yield Entry(act["at"], "act", title, (said,) if said else (), by=act["actor"])
+
+
+def _of_change(change: Mapping[str, Any]) -> Entry:
+    why = tuple(
+        f"{component} {points(delta)}{f' {how}' if how else ''}"
+        for component, delta, how in words.causes(change["causes"])
+    )
+    level = words.LEVELS[change["level"]].name
+    if not change["new_level"]:
+        return Entry(change["at"], "score", f"Score {change['score']}", why, change["level"], change["score"])
+    before = words.LEVELS.get(change["previous"])
+    title = f"{before.name} → {level}" if before else f"First score: {level.lower()}"
+    return Entry(change["at"], "level", title, why, change["level"], change["score"])
+
+
+def _of_milestone(milestone: Mapping[str, Any]) -> Entry:
+    name = words.MILESTONES.get(milestone["milestone"], words.phrase(milestone["milestone"]))
+    details = ("celebrated",) if milestone["celebrated"] else ()
+    return Entry(milestone["at"], "milestone", f"Milestone: {name.lower()}", details)
+
+
+def _of_message(message: Mapping[str, Any]) -> Iterator[Entry]:
+    name = words.template_name(message["template"] or message["trigger_condition"])
+    channel = words.CHANNELS.get(message["channel"], message["channel"])
+    status = message["status"]
+    why = [f"{channel} · {words.phrase(message['trigger_condition']).lower()}"]
+    if message["asked_by"]:
+        why = [f"{channel} · asked for by {message['asked_by']}"]
+    if status == "suppressed":
+        why.append(words.REASONS.get(message["reason"], message["reason"]))
+    elif message["why"] and status == "scheduled":
+        why.append(message["why"])
+    if message["last_error"]:
+        why.append(message["last_error"])
+    title = f"{name}: {words.STATUSES[status].lower()}"
+    yield Entry(message["sent_at"] or message["due_at"], "message", title, tuple(why))
+    for column, said in (
+        ("opened_at", "opened"),
+        ("clicked_at", "clicked"),
+        ("converted_at", "goal reached"),
+        ("unsubscribed_at", "unsubscribed"),
+        ("bounced_at", "bounced"),
+        ("complained_at", "marked as spam"),
+    ):
+        if message[column]:
+            yield Entry(message[column], "message", f"{name}: {said}")
+
+
+def _of_call(call: Mapping[str, Any]) -> Entry:
+    name = words.CALLS.get(call["interaction_type"], words.phrase(call["interaction_type"]))
+    status = "waits for a time" if call["status"] == "scheduled" and call["scheduled_at"] is None else None
+    if call["interaction_type"] == "churn_prevention" and call["scheduled_at"] is None:
+        status = "task" if call["status"] == "scheduled" else words.CALL_STATUSES[call["status"]]
+    details = [call["notes"]] if call["notes"] else []
+    if call["scheduled_at"]:
+        details.insert(0, f"{call['scheduled_at'].astimezone(UTC):%a %d %b, %H:%M} UTC")
+    if call["outcome"]:
+        details.append(words.OUTCOMES.get(call["outcome"], call["outcome"]))
+    at = call["completed_at"] or call["created_at"]
+    return Entry(at, "call", f"{name}: {status or words.CALL_STATUSES[call['status']]}", tuple(details))
+
+
+def _together(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Entries (newest first) with neighbouring changes of the score on one day made one."""
+    last: Entry | None = None
+    count = 0
+    for entry in entries:
+        if last and last.kind == entry.kind == "score" and last.at.date() == entry.at.date():
+            count += 1
+            continue
+        if last:
+            yield _several(last, count)
+        last, count = entry, 0
+    if last:
+        yield _several(last, count)
+
+
+def _several(entry: Entry, more: int) -> Entry:
+    if not more:
+        return entry
+    note = f"and {more} smaller change{'s' if more > 1 else ''} that day"
+    return replace(entry, details=(*entry.details, note))

@@ -1,0 +1,129 @@
+"""What agents read: levels, causes, reasons, channels in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+
+class LevelWord(NamedTuple):
+    """A level's name and the shape that goes with its colour."""
+
+    name: str
+    shape: str
+
+
+LEVELS = {
+    "critical": LevelWord("Critical", "▲"),
+    "at_risk": LevelWord("At risk", "◆"),
+    "healthy": LevelWord("Healthy", "●"),
+}
+COMPONENTS = {
+    "loginFrequency": "Logins",
+    "featureAdoption": "Features",
+    "clientActivity": "Client activity",
+    "formCompletion": "Form completion",
+    "journeyPerformance": "Journey opens",
+}
+FULL_POINTS = {
+    "loginFrequency": 30,
+    "featureAdoption": 25,
+    "clientActivity": 25,
+    "formCompletion": 10,
+    "journeyPerformance": 10,
+}
+STATUSES = {
+    "scheduled": "Waiting",
+    "sending": "Being sent",
+    "sent": "Sent",
+    "suppressed": "Held back",
+    "failed": "Failed",
+    "unknown": "Unknown",
+}
+REASONS = {
+    "weekly_cap": "weekly cap reached",
+    "trigger_cap": "this kind was sent lately",
+    "opted_out": "she opted out",
+    "paused": "messages are paused",
+    "held": "held by an agent",
+    "healthy": "she is healthy again",
+    "resolved": "no longer true",
+    "cancelled_supplier": "she has cancelled",
+    "onboarding": "still onboarding",
+    "no_address": "no address",
+    "bounced": "her address bounces",
+    "complained": "she marked us as spam",
+    "erased": "erased",
+    "superseded": "another rescue email went first",
+    "holdout": "in the group for comparison",
+    "stale": "the signal came too late",
+    "expired": "could not leave in time",
+}
+CHANNELS = {"email": "Email", "in_app_notification": "In app", "support_call": "Call task"}
+CALLS = {
+    "onboarding_call": "Onboarding call",
+    "technical_support": "Technical support",
+    "check_in": "Check-in",
+    "churn_prevention": "Call offer",
+}
+CALL_STATUSES = {
+    "scheduled": "booked",
+    "completed": "completed",
+    "cancelled": "cancelled",
+    "no_show": "missed",
+}
+OUTCOMES = {"resolved": "resolved", "escalated": "escalated", "follow_up_needed": "follow-up needed"}
+MILESTONES = {
+    "first_form": "First form created",
+    "ten_clients": "Ten clients",
+    "first_automation": "First automation live",
+    "first_payment": "First payment received",
+}
+CHURN_SIGNALS = {
+    "login_silence": "Days since the last login",
+    "overdue": "Overdue for her rhythm of logins",
+    "rare_logins": "Few login days this month",
+    "login_fall": "Fewer logins than usual",
+    "unused_features": "Key features not used",
+    "inactive_clients": "Clients who are quiet",
+    "uncompleted_forms": "Forms not completed",
+    "unopened_journeys": "Journey emails not opened",
+    "feature_fall": "Fewer features than usual",
+    "client_fall": "Client activity below her usual",
+    "form_fall": "Form completion below her usual",
+    "journey_fall": "Journey opens below her usual",
+}
+SAID = {
+    "held": "Messages to her are held. What falls due meanwhile is not sent later.",
+    "released": "Messages to her go again.",
+    "noted": "Your note is kept.",
+    "asked": "The message is in the queue. Delivery decides it by the same rules as all others.",
+    "opted_out": "She gets nothing from us any more.",
+    "opted_in": "Messages to her are on again.",
+    "booked": "The call is booked; she gets an invitation by email.",
+    "requested": "None of these times fits: the call waits for a time.",
+    "call_changed": "The call is changed.",
+    "published": "The letter is published again, to the topic it came from.",
+}
+"""What a page says after something was done, by the `said` in its address."""
+
+
+def phrase(name: str | None) -> str:
+    """A name of the policy in words: `no_login_7_days` -> `No login 7 days`."""
+    return (name or "").replace("_", " ").capitalize()
+
+
+def template_name(name: str | None) -> str:
+    """A template's name in words."""
+    return phrase(name)
+
+
+def causes(found: Iterable[Mapping[str, Any]] | None) -> list[tuple[str, float, str]]:
+    """What moved a score: (component, points, `by time` or `by what happened`), the greatest first."""
+    changes: dict[tuple[str, str], float] = {}
+    for cause in found or ():
+        how = "with time" if cause["event"] == "time" else ""
+        key = (COMPONENTS.get(cause["component"], cause["component"]), how)
+        changes[key] = changes.get(key, 0.0) + cause["after"] - cause["before"]
+    moved = [(component, delta, how) for (component, how), delta in changes.items() if round(delta, 1)]
+    return sorted(moved, key=lambda one: -abs(one[1]))

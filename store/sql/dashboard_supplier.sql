@@ -1,0 +1,76 @@
+-- The dashboard's page of one supplier: who she is, her score over time, and everything that happened in one column.
+-- Sources of the timeline come newest first, `most` of each from before `before`.
+
+-- name: supplier
+SELECT s.id::text AS id, s.email, s.first_name, s.business_name, s.vendor_type, s.timezone, s.locale, s.signed_up_at,
+    coalesce(h.facts ->> 'plan', s.plan) AS plan, s.email_opt_out, s.all_opt_out, s.paused_until,
+    h.health_score AS score, h.risk_level AS level, h.breakdown, h.last_login, h.calculated_at, h.churn_probability,
+    h.next_change_at, h.facts, h.seq, st.since,
+    o.held_at, o.held_by, o.note AS held_note
+FROM suppliers s
+LEFT JOIN customer_health h ON h.supplier_id = s.id
+LEFT JOIN supplier_standings st ON st.supplier_id = s.id
+LEFT JOIN supplier_holds o ON o.supplier_id = s.id
+WHERE s.id = %(supplier)s
+
+-- name: history
+-- Changes of the score since `since` and the one before it, the newest first.
+(SELECT seq, at, score, risk_level AS level, causes FROM health_history
+ WHERE supplier_id = %(supplier)s AND at >= %(since)s ORDER BY seq DESC LIMIT %(most)s)
+UNION ALL
+(SELECT seq, at, score, risk_level, causes FROM health_history
+ WHERE supplier_id = %(supplier)s AND at < %(since)s ORDER BY seq DESC LIMIT 1)
+
+-- name: changes
+SELECT h.at, h.seq, h.score, h.risk_level AS level, h.causes, c.previous, c.seq IS NOT NULL AS new_level
+FROM health_history h
+LEFT JOIN level_changes c ON c.supplier_id = h.supplier_id AND c.seq = h.seq
+WHERE h.supplier_id = %(supplier)s AND h.at < %(before)s
+ORDER BY h.seq DESC LIMIT %(most)s
+
+-- name: milestones
+SELECT achieved_at AS at, milestone_type AS milestone, celebrated
+FROM success_milestones WHERE supplier_id = %(supplier)s AND achieved_at < %(before)s
+ORDER BY achieved_at DESC LIMIT %(most)s
+
+-- name: messages
+SELECT id::text AS id, trigger_condition, intervention_type AS channel, template_used AS template, status, reason, due_at,
+    not_before, signal_at, sent_at, opened_at, clicked_at, converted_at, unsubscribed_at, bounced_at, complained_at,
+    metadata ->> 'why' AS why, metadata -> 'signal' ->> 'type' AS signal_type, metadata -> 'signal' ->> 'by' AS asked_by,
+    last_error, variant
+FROM success_interventions
+WHERE supplier_id = %(supplier)s AND coalesce(sent_at, due_at) < %(before)s
+ORDER BY coalesce(sent_at, due_at) DESC LIMIT %(most)s
+
+-- name: calls
+SELECT id::text AS id, interaction_type, status, scheduled_at, ends_at, completed_at, created_at, notes, outcome, urgency,
+    satisfaction_score, preferred_times, coalesce(scheduled_at, created_at) AS at
+FROM support_interactions
+WHERE supplier_id = %(supplier)s AND coalesce(completed_at, created_at) < %(before)s
+ORDER BY coalesce(completed_at, created_at) DESC LIMIT %(most)s
+
+-- name: notes
+SELECT id::text AS id, at, noted_by, note FROM supplier_notes
+WHERE supplier_id = %(supplier)s AND at < %(before)s ORDER BY at DESC LIMIT %(most)s
+
+-- name: acts
+-- What agents did to her; notes, calls and messages have rows of their own.
+SELECT at, actor, actor_role, action, details FROM audit_log
+WHERE supplier_id = %(supplier)s AND at < %(before)s
+    AND action NOT IN ('note.added', 'message.requested') AND action NOT LIKE 'call\_%%'
+ORDER BY at DESC LIMIT %(most)s
+
+-- name: open_calls
+SELECT id::text AS id, interaction_type, status, scheduled_at, ends_at, created_at, notes, urgency, preferred_times
+FROM support_interactions WHERE supplier_id = %(supplier)s AND status = 'scheduled'
+ORDER BY scheduled_at NULLS LAST, created_at LIMIT %(most)s
+
+-- name: lock
+-- The lock under which delivery decides; nothing comes back for who is not known.
+SELECT id FROM suppliers WHERE id = %(supplier)s FOR NO KEY UPDATE
+
+-- name: add_note
+INSERT INTO supplier_notes (id, supplier_id, at, noted_by, note)
+SELECT %(id)s, s.id, %(at)s, %(by)s, %(note)s FROM suppliers s WHERE s.id = %(supplier)s
+ON CONFLICT (id) DO NOTHING
+RETURNING id
