@@ -35,6 +35,8 @@ from tests.delivery.world import World
 
 SCREENSHOTS = Path("build/screenshots")
 """Kept as artefacts; git ignores it."""
+OTHER_ORIGIN = "http://host.example.com"
+"""A host elsewhere that may call the API; tests serve its pages with `page.route`."""
 SERIOUS = {"serious", "critical"}
 
 Screenshot = Callable[..., Awaitable[Path]]
@@ -67,6 +69,7 @@ def browser_settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory)
         tmp_path_factory.mktemp("browser") / "state",
         api_port=port,
         public_url=f"http://127.0.0.1:{port}",
+        cors_origins=OTHER_ORIGIN,
     ) as own:
         yield own
 

@@ -22,7 +22,7 @@ export function callForm(client, zone, { onBooked, onBack }) {
   const form = h(
     "form",
     { class: "call", novalidate: true, onsubmit: (event) => void book(event) },
-    h("fieldset", {}, h("legend", {}, WORDS.when), h("p", { class: "quiet" }, WORDS.zone(zoneText(shown))), times),
+    h("fieldset", {}, h("legend", { tabindex: "-1" }, WORDS.when), h("p", { class: "quiet" }, WORDS.zone(zoneText(shown))), times),
     h(
       "label",
       { class: "field" },

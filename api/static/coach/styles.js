@@ -34,7 +34,7 @@ export const BASE = `
 h2, h3, p, ol, ul, fieldset, legend { margin: 0; padding: 0; border: 0; }
 h2 { font: 400 22px/1.3 var(--success-font-heading, Georgia, "Times New Roman", serif); }
 h3, legend { font-size: 16px; font-weight: 600; line-height: 1.4; }
-h2:focus, h3:focus { outline: none; }
+h2:focus, h3:focus, legend:focus { outline: none; }
 ol, ul { list-style: none; }
 .quiet { color: var(--quiet); font-size: 14px; }
 .hidden-text { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }

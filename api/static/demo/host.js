@@ -44,6 +44,10 @@ document.querySelector("#new-form").addEventListener("submit", (event) => {
   void createForm(event.target);
 });
 addEventListener("popstate", show);
+addEventListener("hashchange", () => {
+  takeTokens(new URLSearchParams(location.hash.slice(1)));
+  location.reload();
+});
 show();
 
 function show() {
