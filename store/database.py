@@ -18,6 +18,10 @@ class Role(StrEnum):
     READER = "success_reader"
 
 
+IDLE_IN_TRANSACTION_S = 10
+"""A process that is frozen in a transaction loses it, and with it the locks that others wait for."""
+
+
 class DatabaseError(psycopg.OperationalError):
     """Postgres can't be used as things are; the message says what to do about it."""
 
@@ -35,6 +39,8 @@ async def open_pool(
     async def configure(conn: AsyncConnection) -> None:
         await conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
         await conn.execute("SET TIME ZONE 'UTC'")
+        if role != Role.READER:
+            await conn.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s'")
         await conn.commit()
 
     # One connection first: its error says what is wrong, a pool's only that time ran out.
