@@ -6,17 +6,17 @@ Of a call's emails that wait only the newest goes out, so an invitation that was
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
-from psycopg import AsyncConnection, InterfaceError, OperationalError
+from psycopg import AsyncConnection
 
 from agents.invitation import build_invitation
 from agents.mail import Mailer, Verdict, without_addresses
+from agents.noting import note
 from scoring.backoff import retry_at
 from store import calls as store
 from store.calls import Mail, MailOutcome
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from scoring.policy import Policy
 
 logger = logging.getLogger(__name__)
-
-NOTE_ATTEMPTS = 8
 
 
 class CallMails:
@@ -60,9 +58,7 @@ class CallMails:
         async with Mailer.from_settings(self._settings) as mailer:
             while not stopping():
                 async with self._pool.connection() as conn:
-                    mail = await store.claim_mail(conn, owner, self._clock.now_ms())
-                    if mail is not None:
-                        self._in_flight.add(mail.id)
+                    mail = await self._claim(conn, owner)
                 if mail is None:
                     return
                 try:
@@ -80,9 +76,15 @@ class CallMails:
             logger.warning("mail %s about a call could not be sent in time: failed", mail_id)
         count.update(unknown=len(lost), failed=len(late))
 
+    async def _claim(self, conn: AsyncConnection, owner: int) -> Mail | None:
+        mail = await store.claim_mail(conn, owner, self._clock.now_ms())
+        if mail is not None:
+            self._in_flight.add(mail.id)
+        return mail
+
     async def _send(self, mailer: Mailer, mail: Mail, owner: int) -> str:
         outcome = self._outcome(mail, await self._hand_over(mailer, mail))
-        status = await self._note(mail, owner, outcome)
+        status = await note(self._pool, lambda conn: self._write_outcome(conn, mail, owner, outcome))
         if outcome.status != "sent":
             # The server's words stay in the row: they may repeat the address.
             logger.warning(
@@ -111,14 +113,7 @@ class CallMails:
                 again = min(retry_at(now, mail.id, mail.attempts + 1, self._retries), mail.expires_at)
                 return MailOutcome("queued", not_before=again, error=verdict.said)
 
-    async def _note(self, mail: Mail, owner: int, outcome: MailOutcome) -> str | None:
-        """Note an outcome, also over a short absence of Postgres: it is the only trace of what was sent."""
-        for attempt in range(1, NOTE_ATTEMPTS + 1):
-            try:
-                async with self._pool.connection() as conn:
-                    return await store.note_mail(conn, mail, owner, outcome)
-            except (OperationalError, InterfaceError):
-                if attempt == NOTE_ATTEMPTS:
-                    raise
-                await asyncio.sleep(min(5.0, 0.1 * 2**attempt))
-        return None
+    async def _write_outcome(
+        self, conn: AsyncConnection, mail: Mail, owner: int, outcome: MailOutcome
+    ) -> str | None:
+        return await store.note_mail(conn, mail, owner, outcome)

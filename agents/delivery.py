@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from email.errors import MessageError
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
-from psycopg import AsyncConnection, InterfaceError, OperationalError
+from psycopg import AsyncConnection
 
 from agents.call_mails import CallMails
 from agents.feedback import tell
 from agents.letter import variables
 from agents.mail import Mailer, MailServer, Verdict, without_addresses
 from agents.message import build_message, message_id
+from agents.noting import note
 from agents.outbox_publisher import publish_all
+from agents.owner import OwnerLock
 from agents.pace import Pacer
 from agents.render import FOLDERS, check_templates, render_email, render_text
 from agents.status_events import status_event
@@ -48,7 +49,8 @@ logger = logging.getLogger(__name__)
 
 WORKERS = 4
 """Suppliers handled at once; a crash leaves at most these claims open."""
-NOTE_ATTEMPTS = 8
+LOOK_AROUND_S = 5.0
+"""How often a long round looks for what others left behind and for emails about calls."""
 
 
 @dataclass(slots=True)
@@ -116,10 +118,10 @@ class Delivery:
         is_local = MailServer.from_url(settings.smtp_url).is_local
         self._pacer = pacer or (None if is_local else Pacer(policy.pace))
         self._call_mails = CallMails(settings, pool, clock, policy)
-        self._owner = 0
-        self._owner_connection: AsyncConnection | None = None
+        self._owner = OwnerLock(settings)
         self._in_flight: set[str] = set()
         self._stopping = False
+        self._look_around_at = 0.0
 
     def stop(self) -> None:
         """Claim nothing more; `deliver_due` returns once what is being sent is noted."""
@@ -129,16 +131,13 @@ class Delivery:
         """Hang up on the mail server and let go of the lock that says this process lives."""
         for mailer in self._mailers:
             await mailer.close()
-        connection, self._owner_connection = self._owner_connection, None
-        if connection is not None:
-            await connection.close()
+        await self._owner.release()
 
     async def deliver_due(self) -> DeliveryCount:
         """Decide and send everything due at the clock's time, until nothing is."""
         count = DeliveryCount()
-        await self._prove_alive()
-        await self._give_up_abandoned(count)
-        await self._call_mails.deliver_due(self._owner, count.by_result, lambda: self._stopping)
+        await self._owner.prove_alive()
+        await self._look_around(count)
         # One begins with the newest: a celebration does not stand in line behind a night's letters.
         works = [self._work(mailer, count, newest=mailer is self._mailers[0]) for mailer in self._mailers]
         failures = [done for done in await asyncio.gather(*works, return_exceptions=True) if done is not None]
@@ -163,26 +162,15 @@ class Delivery:
 
     # life ----------------------------------------------------------------------------------------------------
 
-    async def _prove_alive(self) -> None:
-        """Hold an owner's lock; if its connection broke, take a new one under a new number."""
-        if self._owner_connection is not None:
-            try:
-                await self._owner_connection.execute("SELECT 1")
-            except (OperationalError, InterfaceError):
-                logger.warning("the connection that proves this process alive broke; taking a new one")
-                await self._owner_connection.close()
-                self._owner_connection = None
-            else:
-                return
-        connection = await AsyncConnection.connect(self._settings.database_url, autocommit=True)
-        owner = secrets.randbelow(2**31 - 1) + 1
-        while not await store.hold_owner_lock(connection, owner):
-            owner = secrets.randbelow(2**31 - 1) + 1
-        self._owner, self._owner_connection = owner, connection
+    async def _look_around(self, count: DeliveryCount) -> None:
+        """Do what must not wait for the end of a long backlog: what others left, and what suppliers asked for."""
+        self._look_around_at = asyncio.get_running_loop().time() + LOOK_AROUND_S
+        await self._give_up_abandoned(count)
+        await self._call_mails.deliver_due(self._owner.number, count.by_result, lambda: self._stopping)
 
     async def _give_up_abandoned(self, count: DeliveryCount) -> None:
         async with self._pool.connection() as conn:
-            for row_id, supplier_id in await store.abandoned(conn, self._owner, self._in_flight):
+            for row_id, supplier_id in await store.abandoned(conn, self._owner.number, self._in_flight):
                 intervention = await store.give_up(
                     conn, row_id, "its delivery died before noting the outcome"
                 )
@@ -197,6 +185,8 @@ class Delivery:
 
     async def _work(self, mailer: Mailer, count: DeliveryCount, *, newest: bool) -> None:
         while not self._stopping:
+            if newest and asyncio.get_running_loop().time() > self._look_around_at:
+                await self._look_around(count)
             claim = await self._claim_next(newest=newest)
             if claim is None:
                 await mailer.close_if_idle()
@@ -259,7 +249,7 @@ class Delivery:
     ) -> Letter:
         words = variables(supplier, intervention, now, self._settings)
         template = template_file(intervention.template or "", decision.template_variant)
-        return Letter(supplier, intervention, words, self._owner, template)
+        return Letter(supplier, intervention, words, self._owner.number, template)
 
     def _claimed(self, letter: Letter, decision: Decision, now: int) -> store.Change:
         metadata = {**decision.inputs, "why": decision.why, "claim": letter.owner}
@@ -299,7 +289,7 @@ class Delivery:
         try:
             verdict = await self._hand_over(mailer, letter)
             outcome = self._outcome(letter.intervention, verdict)
-            await self._note(letter, outcome)
+            await note(self._pool, lambda conn: self._write_outcome(conn, letter, outcome))
         finally:
             self._in_flight.discard(
                 row.id
@@ -343,20 +333,6 @@ class Delivery:
                 again = retry_at(now, row.id, intervention.attempts + 1, self._policy.retries)
                 expires = row.due_at + self._policy.lifetime.expires_after_ms
                 return store.Outcome("scheduled", not_before=min(again, expires), error=verdict.said)
-
-    async def _note(self, letter: Letter, outcome: store.Outcome) -> None:
-        """Note an outcome, also over a short absence of Postgres: it is the only trace of what was sent."""
-        for attempt in range(1, NOTE_ATTEMPTS + 1):
-            try:
-                async with self._pool.connection() as conn, conn.pipeline():
-                    await self._write_outcome(conn, letter, outcome)
-                    await conn.commit()
-            except (OperationalError, InterfaceError):
-                if attempt == NOTE_ATTEMPTS:
-                    raise
-                await asyncio.sleep(min(5.0, 0.1 * 2**attempt))
-            else:
-                return
 
     async def _write_outcome(self, conn: AsyncConnection, letter: Letter, outcome: store.Outcome) -> None:
         row, supplier_id = letter.intervention.row, letter.supplier.facts.supplier_id

@@ -77,7 +77,7 @@ def variables(mail: Mail, settings: Settings) -> dict[str, Any]:
         "herStart": f"{_at(mail.starts_at, zone):%H:%M}",
         "herTime": _span(mail, zone),
         "herZone": f"{name.rpartition('/')[2].replace('_', ' ')} time" if zone else "UTC",
-        "isUtc": zone is None,
+        "isUtc": not _at(mail.starts_at, zone).utcoffset(),  # said once, where her clock shows it too
         "utcDay": day_text(mail.starts_at, "UTC"),
         "utcTime": _span(mail, None),
         "minutes": (mail.ends_at - mail.starts_at) // MINUTE,

@@ -9,7 +9,6 @@ from email.message import EmailMessage
 from email.policy import SMTP, Policy
 from email.utils import format_datetime, parseaddr
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
 
 if TYPE_CHECKING:
     from agents.render import Rendered
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class _Addresses(UnstructuredHeader):
-    """A header of addresses in angle brackets: a line each, however long.
+class _Address(UnstructuredHeader):
+    """A header of one address in angle brackets, on one line however long.
 
     The email package would write a long one as encoded words, which no mail reader decodes in this place.
     """
@@ -27,8 +26,7 @@ class _Addresses(UnstructuredHeader):
     """Of the header; set by the email package."""
 
     def fold(self, *, policy: Policy[EmailMessage]) -> str:
-        lines = str(self).replace(", ", f",{policy.linesep} ")
-        return f"{self.name}: {lines}{policy.linesep}"
+        return f"{self.name}: {self}{policy.linesep}"
 
 
 class _Registry(HeaderRegistry):
@@ -46,7 +44,7 @@ class _Registry(HeaderRegistry):
 
 
 _HEADERS = _Registry()
-_HEADERS.map_to_type("list-unsubscribe", cast("Any", _Addresses))  # mixed with BaseHeader by the registry
+_HEADERS.map_to_type("list-unsubscribe", cast("Any", _Address))  # mixed with BaseHeader by the registry
 _POLICY = SMTP.clone(header_factory=_HEADERS)
 
 
@@ -73,8 +71,8 @@ def build_message(
     message["Subject"] = rendered.subject
     message["Date"] = format_datetime(_EPOCH + timedelta(milliseconds=now_ms))
     message["Message-ID"] = message_id(row_id, mail_from)
-    mailto = f"mailto:{sender}?subject={quote(f'unsubscribe {row_id}')}"
-    message["List-Unsubscribe"] = f"<{unsubscribe_url}>, <{mailto}>"
+    # No mailto: beside it: nobody reads such mail by machine, and a promise that takes a day is worse than none.
+    message["List-Unsubscribe"] = f"<{unsubscribe_url}>"
     message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message["X-Success-Template"] = template
     message["X-Success-Intervention"] = row_id

@@ -1,4 +1,4 @@
-"""A supplier of the kind emails are written for: for `success preview`, screenshots and tests."""
+"""A supplier of the kind emails are written for, and her call: for `success preview`, screenshots and tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from uuid import NAMESPACE_URL, uuid5
 from scoring.decide import MILESTONE_EVENTS, Row, SupplierFacts
 from scoring.policy import Policy
 from scoring.resolved import Health
-from scoring.time import DAY, HOUR
+from scoring.time import DAY, HOUR, MINUTE
+from store.calls import Mail
 from store.delivery import Intervention, Supplier
 from topics.time import format_time, parse_time
 
@@ -55,6 +56,27 @@ def sample_supplier(trigger: str = "low_client_adoption") -> Supplier:
             "last_goals": {"form.completed": format_time(last_login + 2 * DAY + 3 * HOUR)},
             "breakdown": {},
         },
+    )
+
+
+def sample_call(template: str) -> Mail:
+    """Make the queued email about a call for which `template` is written: her setup call, a day from now."""
+    starts = NOW + DAY + 6 * HOUR
+    return Mail(
+        id=str(uuid5(NAMESPACE_URL, f"https://wedsync.example/sample/{template}")),
+        supplier_id=SUPPLIER_ID,
+        call_id=str(uuid5(NAMESPACE_URL, "https://wedsync.example/sample-call")),
+        method="CANCEL" if template == "call_cancelled" else "REQUEST",
+        sequence=0 if template == "call_invitation" else 1,
+        starts_at=starts,
+        ends_at=starts + 15 * MINUTE,
+        expires_at=starts + 15 * MINUTE,
+        attempts=0,
+        interaction_type="onboarding_call",
+        email="photographer@example.com",
+        first_name="Sarah",
+        timezone="America/New_York",
+        heard_before=template != "call_invitation",
     )
 
 

@@ -183,17 +183,20 @@ async def test_a_wrong_policy_stops_the_start_and_says_where(settings: Settings,
     assert len(err.splitlines()) == 1
 
 
-async def test_preview_sends_a_sample_to_an_address(settings: Settings, stack: Addresses) -> None:
+@pytest.mark.parametrize("template", ["grow_client_list", "call_rescheduled"])
+async def test_preview_sends_a_sample_to_an_address(
+    settings: Settings, stack: Addresses, template: str
+) -> None:
     before = set(stack.mail_dir.glob("*.eml"))
 
-    process = await success(settings, "preview", "grow_client_list", "--send-to", "designer@example.com")
+    process = await success(settings, "preview", template, "--send-to", "designer@example.com")
     code, out, err = await finished(process)
 
     assert (code, err) == (0, "")
-    assert out == "sent grow_client_list to designer@example.com\n"
+    assert out == f"sent {template} to designer@example.com\n"
     [file] = set(stack.mail_dir.glob("*.eml")) - before
     message = message_from_bytes(file.read_bytes(), policy=policy.default)
-    assert message["X-Success-Template"] == "grow_client_list"
+    assert (message["X-Success-Template"], message["X-Rcpt-To"]) == (template, "<designer@example.com>")
 
 
 async def test_preview_writes_html_or_text(settings: Settings, tmp_path: Path) -> None:
@@ -205,4 +208,4 @@ async def test_preview_writes_html_or_text(settings: Settings, tmp_path: Path) -
     assert out.startswith("Subject: Offer a quick call\n")
     code, _, err = await finished(await success(settings, "preview", "nonsense"))
     assert code == 2
-    assert "no template is called 'nonsense'; there are call_offer, " in err
+    assert "no template is called 'nonsense'; there are call_cancelled, " in err

@@ -1,4 +1,7 @@
-"""A delivery in its own process that dies by kill -9 at a step: `python -m tests.delivery.dying STEP`."""
+"""A delivery in its own process that dies by kill -9 at a step: `python -m tests.delivery.dying STEP [KIND]`.
+
+KIND is what dies at the step: `letters` (the default) or `calls`, the emails about calls.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agents.delivery import Claim, Delivery, Letter
-from agents.mail import Mailer, Verdict
+from agents.call_mails import CallMails
+from agents.delivery import Delivery
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.policy import Policy
@@ -24,37 +28,34 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DyingDelivery(Delivery):
-    """Dies after a step: `decided` and `noted` before their commit, `claimed` and `accepted` behind one."""
-
-    step = ""
-
-    async def _decide(self, *given: Any) -> Claim:
-        claim = await super()._decide(*given)
-        if self.step == "decided":
-            die()
-        return claim
-
-    async def _hand_over(self, mailer: Mailer, letter: Letter) -> Verdict:
-        if self.step == "claimed":
-            die()
-        verdict = await super()._hand_over(mailer, letter)
-        if self.step == "accepted":
-            die()
-        return verdict
-
-    async def _write_outcome(self, *given: Any) -> None:
-        await super()._write_outcome(*given)
-        if self.step == "noted":
-            die()
+def die_at(step: str, sender: Delivery | CallMails) -> None:
+    """Make `sender` die at a step: `decided` and `noted` before their commit, `claimed` and `accepted` behind one."""
+    claim = "_claim" if isinstance(sender, CallMails) else "_decide"
+    if step == "claimed":
+        setattr(sender, "_hand_over", dying(None))  # noqa: B010 - a method of its class
+        return
+    methods = {"decided": claim, "accepted": "_hand_over", "noted": "_write_outcome"}
+    if step in methods:
+        setattr(sender, methods[step], dying(getattr(sender, methods[step])))
 
 
-async def deliver(step: str) -> None:
+def dying(method: Callable[..., Awaitable[Any]] | None) -> Callable[..., Awaitable[Any]]:
+    """Do what `method` does, then die."""
+
+    async def last(*given: Any) -> None:
+        if method is not None:
+            await method(*given)
+        die()
+
+    return last
+
+
+async def deliver(step: str, kind: str) -> None:
     """Deliver once, or die trying."""
     settings = Settings()
     pool = await open_pool(settings.database_url, Role.WRITER)
-    delivery = DyingDelivery(settings, pool, ManualClock(NOW), Policy.load(), workers=1)
-    delivery.step = step
+    delivery = Delivery(settings, pool, ManualClock(NOW), Policy.load(), workers=1)
+    die_at(step, delivery if kind == "letters" else delivery._call_mails)
     await delivery.deliver_due()
     if step == "finished":
         die()
@@ -63,4 +64,4 @@ async def deliver(step: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(deliver(sys.argv[1]))
+    asyncio.run(deliver(sys.argv[1], sys.argv[2] if sys.argv[2:] else "letters"))

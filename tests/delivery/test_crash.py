@@ -18,10 +18,11 @@ from tests.delivery.world import NOW, World
 pytestmark = pytest.mark.stack
 
 
-async def run_until_killed(world: World, step: str) -> None:
+async def run_until_killed(world: World, step: str, kind: str = "letters") -> None:
     """Start a delivery that dies at `step`, and wait until it has."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.delivery.dying", step, env=os.environ | world.settings.as_env()
+        *(sys.executable, "-m", "tests.delivery.dying", step, kind),
+        env=os.environ | world.settings.as_env(),
     )
     assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
 
@@ -30,7 +31,10 @@ async def until_noticed(world: World) -> None:
     """Deliver again until Postgres has noticed that the dead process is gone."""
     delivery = world.delivery()
     deadline = asyncio.get_running_loop().time() + 20
-    while await world.query("SELECT 1 FROM success_interventions WHERE status = 'sending'"):
+    while await world.query(
+        "SELECT 1 FROM success_interventions WHERE status = 'sending'"
+        " UNION ALL SELECT 1 FROM transactional_mails WHERE status = 'sending'"
+    ):
         assert asyncio.get_running_loop().time() < deadline
         await delivery.deliver_due()
 
@@ -60,6 +64,35 @@ async def test_a_killed_delivery_never_makes_two_emails_of_one(
     await world.delivery().deliver_due()
     assert len(mail_server.accepted) == (1 if status == "scheduled" else accepted)
     assert await world.status(row) == ("sent" if status == "scheduled" else status, None)
+
+
+@pytest.mark.parametrize(
+    ("step", "accepted", "status"),
+    [
+        ("decided", 0, "queued"),
+        ("claimed", 0, "unknown"),
+        ("accepted", 1, "unknown"),
+        ("noted", 1, "unknown"),
+        ("finished", 1, "sent"),
+    ],
+)
+async def test_a_killed_delivery_never_makes_two_invitations_of_one(
+    world: World, mail_server: MailServer, step: str, accepted: int, status: str
+) -> None:
+    call = await world.call(await world.supplier(), NOW + 3 * DAY)
+
+    await run_until_killed(world, step, "calls")
+    assert len(mail_server.accepted) == accepted
+    if status != "queued":
+        await until_noticed(world)
+    assert (await world.invitation(call))["status"] == status
+
+    world.clock.advance_to(NOW + DAY)
+    await world.delivery().deliver_due()
+    assert len(mail_server.accepted) == (1 if status == "queued" else accepted)
+    found = await world.invitation(call)
+    assert found["status"] == ("sent" if status == "queued" else status)
+    assert (found["last_error"] is not None) == (status == "unknown")
 
 
 async def test_killed_while_the_mail_server_thinks_is_unknown(world: World, mail_server: MailServer) -> None:
@@ -125,7 +158,7 @@ async def test_who_was_taken_for_dead_still_notes_what_it_knows(
 
     def lose_the_lock(_message: EmailMessage) -> str:
         # its connection breaks and a sibling gives the row up, while the mail server thinks
-        connection = delivery._owner_connection
+        connection = delivery._owner._connection
         assert connection is not None
         asyncio.run_coroutine_threadsafe(connection.close(), loop).result(30)
         asyncio.run_coroutine_threadsafe(world.delivery().deliver_due(), loop).result(30)

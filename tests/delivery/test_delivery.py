@@ -64,9 +64,8 @@ async def test_headers_let_her_stop_the_emails_with_one_click(world: World, mail
     await world.delivery().deliver_due()
 
     [message] = mail_server.accepted
-    web, mail = str(message["List-Unsubscribe"]).split(", ")
+    web = str(message["List-Unsubscribe"])
     assert web.startswith("<https://app.wedsync.example/e/unsubscribe/")
-    assert mail == f"<mailto:hello@wedsync.example?subject=unsubscribe%20{row}>"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     token = web.strip("<>").rpartition("/")[2]
     assert verify("unsubscribe", token, "secret-key-of-the-tests") == (supplier, row)

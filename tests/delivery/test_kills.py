@@ -10,12 +10,14 @@ import sys
 from collections import Counter
 from email.message import EmailMessage
 from random import Random
+from typing import Any
 
 import pytest
 
 from agents.delivery import WORKERS
+from scoring.time import DAY, HOUR
 from tests.delivery.mail_server import MailServer
-from tests.delivery.world import World
+from tests.delivery.world import NOW, World
 
 LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 SUPPLIERS = 1000 if LONG else 40
@@ -50,7 +52,7 @@ class Killer:
             process.wait()
 
     def _answer(self, _message: EmailMessage) -> str:
-        if self.kills < KILLS and self._random.random() < 2 * KILLS / SUPPLIERS:
+        if self.kills < KILLS and self._random.random() < KILLS / SUPPLIERS:
             victim = self._random.choice(self._processes)
             if victim.poll() is None:
                 os.kill(victim.pid, signal.SIGKILL)
@@ -61,16 +63,18 @@ class Killer:
 async def test_processes_killed_anywhere_send_nothing_twice_and_forget_nothing(
     world: World, mail_server: MailServer
 ) -> None:
-    rows = []
+    rows, calls = [], []
     for number in range(SUPPLIERS):
         supplier = await world.supplier(email=f"photographer-{number}@example.com")
         rows.append(await world.row(supplier, "low_client_adoption"))
         await world.row(supplier, "signed_up")
+        calls.append(await world.call(supplier, NOW + DAY + number * HOUR))
     killer = Killer(world, mail_server)
     deadline = asyncio.get_running_loop().time() + PATIENCE_S
     try:
         while await world.query(
             "SELECT 1 FROM success_interventions WHERE status IN ('scheduled', 'sending')"
+            " UNION ALL SELECT 1 FROM transactional_mails WHERE status IN ('queued', 'sending')"
         ):
             assert asyncio.get_running_loop().time() < deadline
             killer.keep_running()
@@ -82,14 +86,28 @@ async def test_processes_killed_anywhere_send_nothing_twice_and_forget_nothing(
     found = await world.query(
         "SELECT id::text, status, intervention_type, last_error FROM success_interventions"
     )
-    accepted = Counter(str(message["X-Success-Intervention"]) for message in mail_server.accepted)
+    letters = {each["id"]: each for each in found if each["intervention_type"] == "email"}
+    invitations = {
+        each["id"]: each
+        for each in await world.query(
+            "SELECT call_id::text AS id, status, last_error FROM transactional_mails"
+        )
+    }
+    assert (set(letters), set(invitations)) == (set(rows), set(calls))
+    unknown = [
+        *unknown_of(letters, mail_server, "X-Success-Intervention"),
+        *unknown_of(invitations, mail_server, "X-Success-Call"),
+    ]
+    assert 0 < len(unknown) <= killer.kills * (WORKERS + 1)  # one more sends the emails about calls
+    assert all("died" in error for error in unknown)
+    assert {each["status"] for each in found if each["intervention_type"] != "email"} == {"sent"}
+
+
+def unknown_of(emails: dict[str, dict[str, Any]], mail_server: MailServer, header: str) -> list[str]:
+    """Assert that none was accepted twice and that each says what the server did; the errors of unknown ones."""
+    accepted = Counter(str(message[header]) for message in mail_server.accepted if message[header])
     assert max(accepted.values()) == 1
-    emails = {each["id"]: each for each in found if each["intervention_type"] == "email"}
-    assert set(emails) == set(rows)
     assert {each["status"] for each in emails.values()} <= {"sent", "failed", "unknown"}
     assert {row for row, each in emails.items() if each["status"] == "sent"} <= set(accepted)
     assert not {row for row, each in emails.items() if each["status"] == "failed"} & set(accepted)
-    unknown = [each for each in emails.values() if each["status"] == "unknown"]
-    assert 0 < len(unknown) <= killer.kills * WORKERS
-    assert all("died" in each["last_error"] for each in unknown)
-    assert {each["status"] for each in found if each["intervention_type"] != "email"} == {"sent"}
+    return [each["last_error"] for each in emails.values() if each["status"] == "unknown"]

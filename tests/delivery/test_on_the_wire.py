@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ import pytest
 from agents.links import verify, verify_click
 from scoring.policy import Policy
 from tests.delivery.mail_server import MailServer
-from tests.delivery.world import World
+from tests.delivery.world import NOW, World
 
 pytestmark = pytest.mark.stack
 
@@ -101,10 +102,13 @@ async def test_every_email_passes_an_independent_reading(
     assert len(names) == len(set(names))
     assert {"from", "to", "subject", "date", "message-id"} <= set(names)
 
-    # RFC 8058 and 2369: HTTPS first, and the Post header to the letter
-    web, mail = re.findall(r"<([^>]+)>", str(message["List-Unsubscribe"]))
+    assert message["Message-ID"].rstrip(">").endswith(f"@{message['From'].addresses[0].domain}")
+    assert message["Date"].datetime == datetime.fromtimestamp(NOW / 1000, UTC)
+    assert [each.addr_spec for each in message["To"].addresses] == ["photographer@example.com"]
+
+    # RFC 8058 and 2369: one address, HTTPS, and the Post header to the letter; no mailbox that nobody reads
+    [web] = re.findall(r"<([^>]+)>", str(message["List-Unsubscribe"]))
     assert web.startswith("https://")
-    assert mail.startswith("mailto:")
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert verify("unsubscribe", web.rpartition("/")[2], KEY) is not None
 
@@ -160,5 +164,14 @@ async def test_no_email_waves_a_spam_filters_red_flag(
     assert not re.search(r"<(form|script|iframe|object|embed|link)\b", page)
     assert all(image.startswith(f"{PUBLIC}/e/open/") for image in Addresses(page).images)
     assert not re.search(r"\.preheader[^}]*color: #f4f1ee", page)
-    # the same letter in both parts
-    assert len(re.findall(r"\w+", re.sub(r"<style.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))) > 40
+    # the same letter in both parts, and more than a tenth of the page is words
+    seen = " ".join(
+        re.sub(r"<style.*?</style>|<title>.*?</title>|<[^>]+>", " ", page, flags=re.DOTALL).split()
+    )
+    assert (
+        0.6 < len(re.findall(r"\w+", seen)) / len(re.findall(r"\w+", re.sub(r"https?://\S+", "", text))) < 1.7
+    )
+    assert len(seen) / len(page) > 0.08
+    # nothing that hides where it leads: a host by number, a shortener, an address shown that is not the one behind it
+    assert not re.search(r"https?://(\d+\.){3}\d+|bit\.ly|tinyurl|//t\.co/|goo\.gl", text + page)
+    assert not re.search(r"<a\b[^>]*>\s*https?://", page)

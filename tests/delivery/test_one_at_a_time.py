@@ -9,7 +9,7 @@ from email.message import EmailMessage
 import pytest
 from psycopg import OperationalError
 
-from agents import delivery as module
+from agents import noting
 from scoring.time import HOUR, MINUTE
 from tests.delivery.mail_server import MailServer
 from tests.delivery.world import NOW, World
@@ -98,7 +98,7 @@ async def test_an_outcome_that_could_not_be_noted_is_unknown(
             raise OperationalError("the server closed the connection")
 
         broken.setattr(delivery, "_write_outcome", away)
-        broken.setattr(module, "NOTE_ATTEMPTS", 1)
+        broken.setattr(noting, "ATTEMPTS", 1)
         with pytest.raises(OperationalError):
             await delivery.deliver_due()
     assert await world.status(row) == ("sending", None)

@@ -14,8 +14,8 @@ from agents.delivery import Delivery
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.policy import Policy
-from scoring.time import DAY
-from store import health, holds, interventions, milestones, outbox, suppliers
+from scoring.time import DAY, MINUTE
+from store import calls, health, holds, interventions, milestones, outbox, suppliers
 from store.audit import Actor
 from topics.time import format_time, parse_time
 
@@ -154,6 +154,37 @@ class World:
                     ],
                 )
         return str(row["id"])
+
+    async def call(self, supplier_id: str, starts_at: int) -> str:
+        """A booked call of 15 minutes, whose invitation waits; returns the call's id."""
+        call = calls.Call(
+            id=str(uuid4()),
+            supplier_id=supplier_id,
+            interaction_type="onboarding_call",
+            status="scheduled",
+            scheduled_at=starts_at,
+            ends_at=starts_at + 15 * MINUTE,
+            completed_at=None,
+            duration_minutes=None,
+            agent_id=None,
+            notes=None,
+            outcome=None,
+            satisfaction_score=None,
+            preferred_times=(starts_at,),
+            urgency="medium",
+            sequence=0,
+            intervention_id=None,
+            created_at=self.clock.now_ms(),
+        )
+        async with self.pool.connection() as conn:
+            assert await calls.add(conn, call)
+            await calls.queue_mail(conn, call, "REQUEST", self.clock.now_ms())
+        return call.id
+
+    async def invitation(self, call_id: str) -> dict[str, Any]:
+        """The queued email about a call."""
+        [found] = await self.query("SELECT * FROM transactional_mails WHERE call_id = %s", call_id)
+        return found
 
     async def repeat(self, row_id: str) -> None:
         """The signal of a row once more, as the intervention agent writes it after a crash."""
