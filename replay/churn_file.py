@@ -8,7 +8,9 @@ from replay.churn_fit import Evaluation
 
 MEANINGS = {
     "login_silence": "days since the last login, at most 30, over 30 (never: 1)",
-    "overdue": "silence / (silence + her usual gap between days with a login)",
+    "overdue": "silence in usual gaps between her days with a login, at most 6, over 6",
+    "slow_rhythm": "usual gap / (usual gap + a week)",
+    "few_logins": "1 / (1 + days with a login, ever)",
     "rare_logins": "share of the last 28 days without a login",
     "login_fall": "share of days with a login: of the last 28 less of the last 7",
     "unused_features": "share of the key features never used",

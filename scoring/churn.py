@@ -23,6 +23,8 @@ from scoring.time import DAY
 SIGNALS = (
     "login_silence",
     "overdue",
+    "slow_rhythm",
+    "few_logins",
     "rare_logins",
     "login_fall",
     "unused_features",
@@ -41,11 +43,17 @@ _MONTH_DAYS = 28
 _MONTH_MASK = (1 << _MONTH_DAYS) - 1
 _WEEK_DAYS = 7
 _WEEK_MASK = (1 << _WEEK_DAYS) - 1
-_UNKNOWN_GAP_DAYS = 7.0
-"""The rhythm of one who has logged in on one day only."""
+_ASSUMED_GAP_DAYS = 7.0
+_ASSUMED_GAPS = 2
+"""Everybody's rhythm starts from two gaps of a week, which her own soon outweigh."""
+_MOST_OVERDUE = 6.0
+"""Usual gaps of silence beyond which it makes no difference."""
 _REMEMBERED_DAYS = 63
 _REMEMBERED_MASK = (1 << _REMEMBERED_DAYS) - 1
 _HALF_LIFE_DAYS = 14
+_KEPT_DAYS = 3_650
+_KEPT = [0.5 ** (days / _HALF_LIFE_DAYS) for days in range(_KEPT_DAYS + 1)]
+"""What is left of a day's weight after so many days; next to nothing after ten years."""
 
 
 class ModelError(ValueError):
@@ -105,8 +113,12 @@ def remember_login(state: State, at: int) -> None:
     if newer > 0:
         state.login_days = (state.login_days << min(newer, _REMEMBERED_DAYS) | 1) & _REMEMBERED_MASK
         state.login_day = day
-    elif newer > -_REMEMBERED_DAYS:
+        state.first_login_day = state.first_login_day or day
+        state.login_count += 1
+    elif newer > -_REMEMBERED_DAYS and not state.login_days >> -newer & 1:
         state.login_days |= 1 << -newer
+        state.first_login_day = min(state.first_login_day, day)
+        state.login_count += 1
 
 
 def remember_points(state: State, day: int) -> None:
@@ -122,8 +134,16 @@ def _usual(state: State, day: int) -> list[float]:
         return points.copy()  # how her first day ended
     if usual == points:
         return usual
-    kept = 0.5 ** (max(0, day - state.usual_day) / _HALF_LIFE_DAYS)
-    return [now + (before - now) * kept for now, before in zip(points, usual, strict=True)]
+    kept = _KEPT[min(max(0, day - state.usual_day), _KEPT_DAYS)]
+    a, b, c, d, e = points
+    was_a, was_b, was_c, was_d, was_e = usual
+    return [
+        a + (was_a - a) * kept,
+        b + (was_b - b) * kept,
+        c + (was_c - c) * kept,
+        d + (was_d - d) * kept,
+        e + (was_e - e) * kept,
+    ]
 
 
 def churn_signals(state: State, at: int | None = None) -> dict[str, float]:
@@ -135,10 +155,13 @@ def signal_values(state: State, at: int) -> tuple[float, ...]:
     """The inputs in the order of `SIGNALS`, each to 4 decimals."""
     points, usual = state.points, _usual(state, at // DAY)
     _, features, clients, forms, journeys = points
-    silence, gap, rare, fall = _logins(state, at)
+    silence, rare, fall = _logins(state, at)
+    gap = _usual_gap(state)
     return (
         round(min(silence, _SILENCE_DAYS) / _SILENCE_DAYS, 4),
-        round(silence / (silence + gap), 4),
+        round(min(silence / gap, _MOST_OVERDUE) / _MOST_OVERDUE, 4),
+        round(gap / (gap + _ASSUMED_GAP_DAYS), 4),
+        round(1 / (1 + state.login_count), 4),
         round(rare, 4),
         round(fall, 4),
         1 - features / 25,
@@ -152,21 +175,25 @@ def signal_values(state: State, at: int) -> tuple[float, ...]:
     )
 
 
-def _logins(state: State, at: int) -> tuple[float, float, float, float]:
-    """Days of silence, her usual gap in days, how rare her logins are (0..1), and how far they fell (-1..1)."""
+def _usual_gap(state: State) -> float:
+    """Days between two of her days with a login."""
+    gaps = max(0, state.login_count - 1)
+    span = state.login_day - state.first_login_day
+    return (span + _ASSUMED_GAPS * _ASSUMED_GAP_DAYS) / (gaps + _ASSUMED_GAPS)
+
+
+def _logins(state: State, at: int) -> tuple[float, float, float]:
+    """Days of silence, how rare her logins are (0..1), and how far they fell (-1..1)."""
     if state.last_login is None:
-        return 999.0, _UNKNOWN_GAP_DAYS, 1.0, 0.0
+        return 999.0, 1.0, 0.0
     silence = max(0.0, (at - state.last_login) / DAY)
-    days = state.login_days
-    count = days.bit_count()
-    gap = max(1.0, (days.bit_length() - 1) / (count - 1)) if count > 1 else _UNKNOWN_GAP_DAYS
-    recent = days << max(0, min(at // DAY - state.login_day, _MONTH_DAYS))
+    recent = state.login_days << max(0, min(at // DAY - state.login_day, _MONTH_DAYS))
     known = _MONTH_DAYS
     if state.signed_up_at is not None:
         known = max(1, min(_MONTH_DAYS, (at - state.signed_up_at) // DAY + 1))
     share = min(1.0, (recent & _MONTH_MASK).bit_count() / known)
     lately = (recent & _WEEK_MASK).bit_count() / min(_WEEK_DAYS, known)
-    return silence, gap, 1 - share, share - min(1.0, lately)
+    return silence, 1 - share, share - min(1.0, lately)
 
 
 def churn_probability(state: State, model: ChurnModel | None = None) -> float:

@@ -98,6 +98,10 @@ class State(msgspec.Struct, array_like=True):
     """What is usual for her: the points at each UTC day's end, a day's weight halving in 14 days; none at first."""
     usual_day: int = 0
     """UTC day number that `usual` has been brought up to; 0 before the first evaluation."""
+    login_count: int = 0
+    """UTC dates with a login, ever."""
+    first_login_day: int = 0
+    """UTC day number of the oldest login."""
 
 
 _encoder = msgspec.msgpack.Encoder()
