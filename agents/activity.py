@@ -18,7 +18,7 @@ SILENCE_MS = 60_000
 TICK_S = 1.0
 HEADERS = list(STRUCTURED_HEADERS)
 NO_HEADERS: list[tuple[str, bytes]] = []
-POLICY = FlushPolicy(records=100_000, seconds=3.0, hold_records=20_000)
+POLICY = FlushPolicy(records=200_000, seconds=10.0, hold_records=20_000)
 """While a partition lags, snapshots and state records are spared: one a supplier in so many records or seconds."""
 
 

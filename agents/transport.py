@@ -16,6 +16,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from aiokafka.consumer import fetcher
 from aiokafka.errors import IllegalStateError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import TRANSPORTS
@@ -49,6 +50,21 @@ class Batch(list[Record]):
         """Everything below this offset was delivered before (or was never in the log)."""
 
 
+def raw(_: bytes) -> bytes:
+    """Mark, as its key deserializer, a consumer whose records are taken as they come."""
+    raise NotImplementedError("never called: a mark")
+
+
+class RawRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+    """aiokafka's iterator over fetched records, without a `ConsumerRecord` each where the consumer is marked `raw`.
+
+    The record of its C parser has all that a fold reads (`agents.fold.Record`); the copy costs 1.7 µs an event.
+    """
+
+    def _consumer_record(self, tp: Any, record: Any) -> Any:
+        return record if self._key_deserializer is raw else super()._consumer_record(tp, record)
+
+
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer with what Faust has no settings for."""
 
@@ -56,6 +72,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001
         consumer._isolation_level = "read_committed"  # noqa: SLF001
+        consumer._key_deserializer = raw  # noqa: SLF001
         return consumer
 
     async def on_thread_stop(self) -> None:
@@ -315,4 +332,5 @@ class BatchTransport(driver.Transport):
 
 def register() -> None:
     """Make `SCHEME` known to Faust."""
+    fetcher.PartitionRecords = RawRecords
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:{BatchTransport.__name__}"

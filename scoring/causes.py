@@ -28,8 +28,12 @@ class Causes(msgspec.Struct, array_like=True):
 
     def add(self, movement: Movement) -> None:
         """Note one movement of a component's points."""
+        self.newest.append(movement)
+        if len(self.newest) + len(self.earlier) > KEPT:
+            self._merge_oldest()
+
+    def _merge_oldest(self) -> None:
         newest, earlier = self.newest, self.earlier
-        newest.append(movement)
         while len(newest) + len(earlier) > KEPT:
             oldest, first_before, last_after, _ = newest.pop(0)
             if oldest in earlier:

@@ -51,6 +51,8 @@ from scoring.state import DIGEST_BYTES, REMEMBERED_EVENTS, State, expiry_heap
 from scoring.time import DAY, instant_text, optional_instant_text
 
 TIME = "time"
+MILESTONE_EVENTS = frozenset(MILESTONE_BIT_OF) | {"milestone.reported"}
+EVERY_MILESTONE = sum(MILESTONE_BIT.values())
 _TEN_CLIENTS_BIT = MILESTONE_BIT["ten_clients"]
 ALL_COMPONENTS: Touched = (LOGIN, FEATURES, CLIENTS, FORMS, JOURNEYS)
 _REMEMBERED_BYTES = REMEMBERED_EVENTS * DIGEST_BYTES
@@ -63,25 +65,30 @@ def apply(state: State, supplier_id: str, event: Event) -> list[Signal]:
     counted, and evaluated at the clock. The event's type is one of `activity.HANDLERS` (KeyError otherwise).
     """
     digest = xxh3_64_digest(f"{event.source}\0{event.id}".encode())
-    if digest in state.recent:
+    recent = state.recent
+    if digest in recent:
         return []
     at = event.at
     signals = advance(state, supplier_id, at) if state.due <= at else []
-    state.recent = state.recent[DIGEST_BYTES - _REMEMBERED_BYTES :] + digest
-    if at > state.clock or not state.seq:
+    state.recent = recent[DIGEST_BYTES - _REMEMBERED_BYTES :] + digest
+    seq = state.seq
+    first = not seq
+    if at > state.clock or first:
         state.clock = at
     kind = event.type
     newly_signed_up = kind == "supplier.signed_up" and state.signed_up_at is None
     touched = HANDLERS[kind](state, event)
-    if kind in GOALS and at > state.last_goals.get(kind, 0):
-        state.last_goals[kind] = at
-    first = not state.seq
-    state.seq += 1
+    if kind in GOALS:
+        last_goals = state.last_goals
+        if at > last_goals.get(kind, 0):
+            last_goals[kind] = at
+    state.seq = seq + 1
     state.evaluated_at = state.clock
     state.dirty = True
-    earned = _earned_milestones(state, event)
-    if earned:
-        _award_milestones(state, supplier_id, earned, event, signals)
+    if (
+        kind in MILESTONE_EVENTS or len(state.clients) >= TEN_CLIENTS
+    ) and state.milestones != EVERY_MILESTONE:
+        _award_milestones(state, supplier_id, _earned_milestones(state, event), event, signals)
     if touched or first:
         _evaluate(state, supplier_id, ALL_COMPONENTS if first else touched, event, at, signals)
     if newly_signed_up:
@@ -178,18 +185,18 @@ def _evaluate(
     state: State, supplier_id: str, touched: Touched, event: Event | None, at: int, signals: list[Signal]
 ) -> None:
     """Work out the touched components, the sum and the level at the clock; note what changed and why."""
-    by = TIME if event is None else event.id
     today = state.clock // DAY
     if today != state.usual_day:
         remember_points(state, today)
     moved = False
+    points = state.points
     for component in touched:
         after = POINTS[component](state)
-        before = state.points[component]
+        before = points[component]
         if after != before:
             moved = True
-            state.points[component] = after
-            movement = (component, before, after, by)
+            points[component] = after
+            movement = (component, before, after, TIME if event is None else event.id)
             state.change_causes.add(movement)
             state.risk_causes.add(movement)
     if not moved and state.level is not None:
@@ -206,11 +213,12 @@ def _evaluate(
 def _note_change(
     state: State, supplier_id: str, score_sum: float, event: Event | None, at: int, signals: list[Signal]
 ) -> None:
-    previous, previous_score = state.level, state.score
+    previous = state.level
     level, score = next_level(previous, score_sum), displayed(score_sum)
-    state.sum, state.score, state.level = score_sum, score, level
-    if level == previous and score == previous_score:
+    state.sum = score_sum
+    if level == previous and score == state.score:
         return
+    state.score, state.level = score, level
     cause = _cause(event, at)
     state.changes.append(
         {

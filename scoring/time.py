@@ -30,12 +30,11 @@ def _minute_text(minute: int) -> str:
     return f"{_date_text(day)}T{minute_of_day // 60:02d}:{minute_of_day % 60:02d}:"
 
 
-@lru_cache(maxsize=65_536)
 def instant_text(at: int) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-01-05T09:00:00.000Z`."""
     minute, rest = divmod(at, MINUTE)
-    second, millisecond = divmod(rest, SECOND)
-    return f"{_minute_text(minute)}{second:02d}.{millisecond:03d}Z"
+    # `%` is a third faster than an f-string here, and a cache of instants is slower than either.
+    return "%s%02d.%03dZ" % (_minute_text(minute), rest // SECOND, rest % SECOND)  # noqa: UP031
 
 
 def optional_instant_text(at: int | None) -> str | None:
