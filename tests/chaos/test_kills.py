@@ -150,9 +150,9 @@ async def test_a_worker_frozen_while_another_took_over_ends_itself_and_harms_not
             await until_done(settings, [two])  # the partitions of the frozen one included
             frozen.resume()
             await one.gone(frozen)
+            await one.ready()  # the next child, of which the supervisor has spoken by then
             assert one.log().count("the process was frozen for") == freeze, one.log()
             assert one.log().count(f"ended with exit code {EXIT_FAILED}") == freeze, one.log()
-            await one.ready()
         await publish(settings, log)
         await until_done(settings, [one, two])
         assert [await one.stop(), await two.stop()] == [0, 0], one.log() + two.log()
