@@ -11,6 +11,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli.report_impact import impact
+from cli.report_shadow import shadow
 from runtime.settings import Settings
 from store.database import Role, open_pool
 from store.feedback import by_template
@@ -34,7 +36,11 @@ SHARES = ("opened", "clicked", "converted", "unsubscribed")
 
 @click.group()
 def report() -> None:
-    """Say what came of the messages."""
+    """Say what came of the messages, whether they work, and what a shadow policy would have done."""
+
+
+report.add_command(impact)
+report.add_command(shadow)
 
 
 @report.command()

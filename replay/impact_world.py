@@ -7,6 +7,7 @@ live decision (`Outreach`); what is sent comes back to the agents as a lift of t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from scoring.activity import Event
 from scoring.experiments import share_of
 from scoring.machine import advance, apply, next_due
 from scoring.policy import Policy
-from scoring.state import State
+from scoring.state import State, decode, encode
 from scoring.time import DAY, HOUR, MINUTE
 
 SOURCE = "/wedsync/agents"
@@ -63,10 +64,12 @@ class Side:
 
     __slots__ = ("id", "outreach", "state")
 
-    def __init__(self, supplier_id: str) -> None:
+    def __init__(
+        self, supplier_id: str, state: State | None = None, outreach: Outreach | None = None
+    ) -> None:
         self.id = supplier_id
-        self.state = State()
-        self.outreach: Outreach | None = None
+        self.state = state or State()
+        self.outreach = outreach
 
     def hear(self, event: Event) -> None:
         """Let time pass up to the event, then apply it."""
@@ -92,35 +95,45 @@ class Side:
                 outreach.deliver(moment, state)
 
 
-def run_course(
-    policy: Policy,
-    effects: Effects,
-    count: int,
-    seed: int,
-    tell: Callable[[int, int], None] = lambda _done, _all: None,
-) -> Course:
-    """Live the comparison once under a policy, holdout and all; `tell` hears how many days of how many are done."""
-    agents = Agents(count, seed, joining=(WARM_UP_DAYS, WARM_UP_DAYS))
-    ids = supplier_ids(count, seed)
-    sides = [Side(supplier_id) for supplier_id in ids]
-    lifts = np.zeros(count)
-    there = np.zeros(count, dtype=bool)
-    course = Course(ids, there, np.zeros(count, dtype=bool), first=[""] * count)
-    days = WARM_UP_DAYS + WINDOW_DAYS
-    for number in range(days):
-        if number == WARM_UP_DAYS:
-            course.there = agents.here | (agents.joins == number)
-            for side in sides:
-                side.outreach = Outreach(side.id, policy, ADDRESSEE)
-        day = agents.live(lifts)
-        lifts = np.zeros(count)
-        _pass_on(day, number, agents, sides)
-        if number >= WARM_UP_DAYS:
+class World:
+    """Agents and product on the morning on which a comparison begins; each `course` starts from there anew.
+
+    Before it, the settled ones have lived `WARM_UP_DAYS` without messages; the others sign up on that day.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.ids = supplier_ids(count, seed)
+        self._agents = Agents(count, seed, joining=(WARM_UP_DAYS, WARM_UP_DAYS))
+        sides = [Side(supplier_id) for supplier_id in self.ids]
+        nothing = np.zeros(count)
+        for number in range(WARM_UP_DAYS):
+            _pass_on(self._agents.live(nothing), number, self._agents, sides)
+        self.there = self._agents.here | (self._agents.joins == WARM_UP_DAYS)
+        self._states = [encode(side.state) for side in sides]
+
+    def course(
+        self,
+        policy: Policy,
+        effects: Effects,
+        tell: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> Course:
+        """Live the comparison once under a policy, holdout and all; `tell` hears how many days of how many are done."""
+        agents = deepcopy(self._agents)
+        sides = [
+            Side(supplier_id, decode(state), Outreach(supplier_id, policy, ADDRESSEE))
+            for supplier_id, state in zip(self.ids, self._states, strict=True)
+        ]
+        course = Course(self.ids, self.there, np.zeros(len(sides), dtype=bool), first=[""] * len(sides))
+        lifts = np.zeros(len(sides))
+        for number in range(WINDOW_DAYS):
+            day = agents.live(lifts)
+            _pass_on(day, WARM_UP_DAYS + number, agents, sides)
             course.left |= day.left
+            lifts = np.zeros(len(sides))
             for agent, side in enumerate(sides):
-                _listen(agent, side, number - WARM_UP_DAYS, effects, course, lifts)
-        tell(number + 1, days)
-    return course
+                _listen(agent, side, number, effects, course, lifts)
+            tell(number + 1, WINDOW_DAYS)
+        return course
 
 
 def supplier_ids(count: int, seed: int) -> list[str]:
