@@ -17,6 +17,7 @@ from agents.failure import end_process
 from agents.fold import Flush, PartitionFold
 from agents.inprocess import InProcessWorker
 from agents.producer import BatchProducer
+from bench.peers.job import peak_memory_mb
 from runtime.clock import SystemClock
 from runtime.settings import Settings
 from topics.decoding import decode
@@ -85,6 +86,7 @@ async def measure(events: int) -> dict[str, float]:
     }
     return {
         "seconds": seconds,
+        "memory_mb": peak_memory_mb(),
         "state_records": counted["state_records"],
         "records_per_flush": events / max(1, counted["flushes"]),
         **{f"cpu {name}": cost for name, cost in layers.items()},

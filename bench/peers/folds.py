@@ -1,0 +1,72 @@
+"""The two functions that all engines of the benchmark run: the product's own scoring, and the small fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, Self
+
+from bench.small_fold import SmallState
+from scoring.machine import apply
+from scoring.state import State
+from scoring.state import decode as decode_state
+from scoring.state import encode as encode_state
+from topics.decoding import ActivityEvent, decode
+
+
+class Folded(Protocol):
+    """What is known of one supplier."""
+
+    def take(self, key: bytes, value: bytes, append_ms: int) -> None:
+        """Fold one event, as it came from Kafka."""
+        ...
+
+    def pack(self) -> bytes:
+        """As bytes, for a changelog or a state store."""
+        ...
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Self:
+        """What `pack` packed."""
+        ...
+
+
+class FullState:
+    """The product's decoding and scoring of one supplier: signals are worked out, and then dropped."""
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state = State()
+
+    def take(self, key: bytes, value: bytes, append_ms: int) -> None:
+        """Decode, check, dedupe and apply one event."""
+        event = decode(key, value, (), append_ms)
+        if type(event) is ActivityEvent:
+            apply(self.state, event.subject, event)
+
+    def pack(self) -> bytes:
+        """As bytes; the changes that a health snapshot would have carried are let go."""
+        self.state.changes = []
+        return encode_state(self.state)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> FullState:
+        """What `pack` packed."""
+        folded = cls()
+        folded.state = decode_state(packed)
+        return folded
+
+
+FOLDS: dict[str, type[FullState | SmallState]] = {"full": FullState, "small": SmallState}
+
+
+def sequential(fold: str, log: Iterable[tuple[bytes, bytes, int]]) -> dict[bytes, bytes]:
+    """What a fold makes of (key, value, append time) one after the other: packed states by key."""
+    new = FOLDS[fold]
+    states: dict[bytes, Folded] = {}
+    for key, value, append_ms in log:
+        state = states.get(key)
+        if state is None:
+            state = states[key] = new()
+        state.take(key, value, append_ms)
+    return {key: state.pack() for key, state in states.items()}
