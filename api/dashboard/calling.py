@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from api.dashboard import words
 from api.dashboard.priority import Priority, priority
+from scoring.churn import explain
 from scoring.recommend import Recommendation, best
 from store import dashboard as store
 
@@ -43,6 +46,13 @@ async def call_list(conn: AsyncConnection, now: datetime, policy: Policy, wanted
         if len(found) >= wanted and found[wanted - 1][1].score >= after.weight:
             break
     return found[:wanted]
+
+
+def churn_reasons(snapshot: Mapping[str, Any] | None) -> list[tuple[str, float]]:
+    """What raises her churn probability, most first: each signal in words, and what it adds to the logit."""
+    found = explain((snapshot or {}).get("churn_signals") or {})
+    raising = [(words.CHURN_SIGNALS.get(one.signal, one.signal), one.value * one.weight) for one in found]
+    return [one for one in raising if one[1] > 0]
 
 
 def snapshot_of(row: dict[str, Any]) -> dict[str, Any]:

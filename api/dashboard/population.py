@@ -50,12 +50,13 @@ async def population(
         standing = await store.population_now(conn)
     span = int(days)
     since = today - timedelta(days=span)
+    series = over_time(moves, since, today)
     return page(
         request,
         "population",
         days=span,
         since=since,
-        series=over_time(moves, since, today),
+        series=[day for day in series if any(day[level] for level in store.LEVELS)],
         movement=movement(moves, since),
         bands=distribution(standing),
         cohorts=cohorts(standing),

@@ -75,9 +75,7 @@ def _reach(facts: Mapping[str, Any], now: datetime, hours: Hours) -> list[tuple[
     local = local_time(now, facts["timezone"], hours.zone)
     minute = local.hour * 60 + local.minute
     awake = hours.from_minute <= minute < hours.until_minute
-    found = [
-        (1.0, f"{local:%H:%M} where she lives") if awake else (NIGHT, f"{local:%H:%M} where she lives: night")
-    ]
+    found = [(1.0, f"{local:%H:%M} her time") if awake else (NIGHT, f"{local:%H:%M} her time: night")]
     signs = [at for at in (facts["last_login"], facts["last_read"]) if at is not None]
     if not signs or now - max(signs) > LATELY:
         found.append((QUIET, "no sign of life in three weeks"))

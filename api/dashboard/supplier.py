@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from api.dashboard import words
-from api.dashboard.calling import snapshot_of
+from api.dashboard.calling import churn_reasons, snapshot_of
 from api.dashboard.priority import local_time, priority
 from api.dashboard.rendering import PageRoute, csv_of, each, page, points
 from api.dashboard.timeline import timeline
@@ -19,7 +19,6 @@ from api.problems import Problem
 from api.services import InServices, Services
 from api.session import SignedIn
 from scoring.calls import propose
-from scoring.churn import explain
 from scoring.decide import Decision, Row, decide
 from scoring.policy import Trigger
 from scoring.recommend import recommend, way_up
@@ -84,7 +83,7 @@ async def supplier(
         urgency=priority(facts[0], now, policy.hours) if facts else None,
         advice=recommend(snapshot)[:ADVICE] if snapshot else [],
         way=way_up(snapshot) if snapshot else None,
-        signals=_signals(snapshot),
+        signals=churn_reasons(found["facts"])[:SIGNALS],
         options=options,
         times=[to_time(at) for at in times],
         local=local_time(now, found["timezone"], zone),
@@ -200,10 +199,3 @@ def _forecast(found: dict[str, Any]) -> dict[str, Any] | None:
 
 def _why(change: dict[str, Any]) -> str:
     return ", ".join(f"{component} {points(delta)}" for component, delta, _ in words.causes(change["causes"]))
-
-
-def _signals(snapshot: dict[str, Any]) -> list[tuple[str, float]]:
-    """What raises the churn probability most: each signal in words, and what it adds to the logit."""
-    found = explain(snapshot.get("churn_signals") or {})
-    raising = [(words.CHURN_SIGNALS.get(one.signal, one.signal), one.value * one.weight) for one in found]
-    return [one for one in raising if one[1] > 0][:SIGNALS]

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from api.dashboard import words
-from api.dashboard.rendering import points
+from api.dashboard.rendering import day_name, points
 from store.dashboard_supplier import Happened
 
+SMALL = 4.0
+"""Points below which a change of the score is told together with its neighbours."""
 Kind = Literal["level", "score", "milestone", "message", "call", "note", "act"]
 _ACTS = {
     "messages.held": "Messages held",
@@ -31,12 +33,14 @@ class Entry:
     level: str | None = None
     score: int | None = None
     by: str | None = None
+    causes: tuple[tuple[str, float, str], ...] = ()
+    """Of a change of the score: component, points, how."""
 
 
 def timeline(happened: Happened, most: int) -> tuple[list[Entry], datetime | None]:
     """The newest `most` entries (a few more where times are equal), and before which time the older ones lie.
 
-    Small changes of the score on one day are one entry. None: there is nothing older.
+    Small changes of the score that follow each other are one entry. None: there is nothing older.
     """
     entries = sorted(_entries(happened), key=lambda entry: entry.at, reverse=True)
     shown = entries[:most]
@@ -61,13 +65,19 @@ def _entries(happened: Happened) -> Iterator[Entry]:
 
 
 def _of_change(change: Mapping[str, Any]) -> Entry:
-    why = tuple(
-        f"{component} {points(delta)}{f' {how}' if how else ''}"
-        for component, delta, how in words.causes(change["causes"])
-    )
+    causes = tuple(words.causes(change["causes"]))
+    why = tuple(f"{component} {points(delta)}{f' {how}' if how else ''}" for component, delta, how in causes)
     level = words.LEVELS[change["level"]].name
     if not change["new_level"]:
-        return Entry(change["at"], "score", f"Score {change['score']}", why, change["level"], change["score"])
+        return Entry(
+            change["at"],
+            "score",
+            f"Score {change['score']}",
+            why,
+            change["level"],
+            change["score"],
+            causes=causes,
+        )
     before = words.LEVELS.get(change["previous"])
     title = f"{before.name} → {level}" if before else f"First score: {level.lower()}"
     return Entry(change["at"], "level", title, why, change["level"], change["score"])
@@ -121,22 +131,29 @@ def _of_call(call: Mapping[str, Any]) -> Entry:
 
 
 def _together(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Entries (newest first) with neighbouring changes of the score on one day made one."""
-    last: Entry | None = None
-    count = 0
+    """Entries (newest first) with neighbouring small changes of the score made one."""
+    run: list[Entry] = []
     for entry in entries:
-        if last and last.kind == entry.kind == "score" and last.at.date() == entry.at.date():
-            count += 1
+        if entry.kind == "score" and abs(sum(delta for _, delta, _ in entry.causes)) < SMALL:
+            run.append(entry)
             continue
-        if last:
-            yield _several(last, count)
-        last, count = entry, 0
-    if last:
-        yield _several(last, count)
+        yield from _as_one(run)
+        run = []
+        yield entry
+    yield from _as_one(run)
 
 
-def _several(entry: Entry, more: int) -> Entry:
-    if not more:
-        return entry
-    note = f"and {more} smaller change{'s' if more > 1 else ''} that day"
-    return replace(entry, details=(*entry.details, note))
+def _as_one(run: list[Entry]) -> Iterator[Entry]:
+    """Small changes, newest first, as one entry that says what they come to."""
+    if len(run) < 2:  # noqa: PLR2004 - one is what it is
+        yield from run
+        return
+    come_to: dict[str, float] = {}
+    for component, delta, _ in (cause for entry in run for cause in entry.causes):
+        come_to[component] = come_to.get(component, 0.0) + delta
+    moved = [(name, delta) for name, delta in come_to.items() if round(delta, 1)]
+    details = [f"{name} {points(delta)}" for name, delta in sorted(moved, key=lambda one: -abs(one[1]))]
+    first, last = run[-1].at.date(), run[0].at.date()
+    span = f"since {day_name(first)}" if first != last else "that day"
+    title = f"Score {run[-1].score} → {run[0].score}" if run[-1].score != run[0].score else run[0].title
+    yield replace(run[0], title=title, details=(*details, f"{len(run)} small changes {span}"), causes=())

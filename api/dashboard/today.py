@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.dashboard import words
-from api.dashboard.calling import call_list, next_step
+from api.dashboard.calling import call_list, churn_reasons, next_step
 from api.dashboard.rendering import PageRoute, csv_of, each, page
 from api.services import InServices, Services
 from api.session import SignedIn
@@ -64,7 +64,7 @@ async def calls_csv(agent: SignedIn, services: InServices) -> Response:
             "value": call["priority"].value,
             "reach": round(call["priority"].reach, 2),
             "urgency": round(call["priority"].score, 2),
-            "why": "; ".join(call["priority"].why),
+            "why": "; ".join([*call["reasons"], *call["priority"].why]),
             "next_step": call["step"].title if call["step"] else None,
         }
         for call in found
@@ -77,7 +77,7 @@ async def _calls(conn: AsyncConnection, services: Services, now: datetime, most:
         {
             "facts": facts,
             "priority": urgency,
-            "causes": words.causes(facts["causes"])[:2],
+            "reasons": [name for name, _ in churn_reasons(facts["facts"])[:2]],
             "step": next_step(facts),
         }
         for facts, urgency in await call_list(conn, now, services.policy, most)

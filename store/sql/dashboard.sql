@@ -74,8 +74,7 @@ SELECT s.id::text AS id, s.business_name, s.first_name, s.email, s.timezone, s.a
     coalesce((h.facts ->> 'cancelled')::boolean, false) AS cancelled, h.facts,
     EXISTS (SELECT FROM supplier_holds o WHERE o.supplier_id = s.id) AS held,
     c.booked, c.asked, c.last_done, c.last_missed,
-    (SELECT max(coalesce(i.clicked_at, i.opened_at)) FROM success_interventions i WHERE i.supplier_id = s.id) AS last_read,
-    (SELECT l.causes FROM health_history l WHERE l.supplier_id = s.id ORDER BY l.seq DESC LIMIT 1) AS causes
+    (SELECT max(coalesce(i.clicked_at, i.opened_at)) FROM success_interventions i WHERE i.supplier_id = s.id) AS last_read
 FROM suppliers s
 JOIN supplier_standings st ON st.supplier_id = s.id
 JOIN customer_health h ON h.supplier_id = s.id

@@ -34,6 +34,9 @@
     if (found && !event.target.closest('.search')) found.replaceChildren();
   });
 
+  // --- on a small screen the bar's links scroll: show where we are
+  document.querySelector('.bar nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+
   // --- times in words go on while the page is open
   const words = (at) => {
     const minutes = Math.floor(Math.abs(Date.now() - at) / 60000);
@@ -136,8 +139,10 @@
     const line = [...points, { x: history.now, y: points[points.length - 1].y, silent: true }];
     const datasets = [{
       label: 'Score', data: line, stepped: true, borderColor: colour('accent'), borderWidth: 2,
-      pointRadius: line.map((one) => (one.silent ? 0 : one.turn ? 6 : 2)),
-      pointStyle: line.map((one) => SHAPES[one.level] || 'circle'),
+      pointRadius: line.map((one) => (one.silent ? 0 : one.turn ? 6 : 1.5)),
+      clip: false,
+      pointStyle: line.map((one) => (one.turn ? SHAPES[one.level] : 'circle')),
+      pointBorderWidth: 1,
       pointBackgroundColor: line.map((one) => (one.turn ? colour(one.level) : colour('accent'))),
       pointBorderColor: line.map((one) => (one.turn ? colour('card') : colour('accent'))),
       pointHoverRadius: 7,
@@ -161,7 +166,7 @@
       options: {
         interaction: { mode: 'nearest', axis: 'x', intersect: false },
         plugins: {
-          legend: datasets.length > 1 ? { ...legend(), labels: { ...legend().labels, pointStyle: 'line', usePointStyle: true } } : { display: false },
+          legend: { display: false },
           tooltip: {
             displayColors: false,
             filter: (item) => !item.raw.silent && (item.datasetIndex === 0 || item.raw.silence),
