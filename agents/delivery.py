@@ -133,6 +133,10 @@ class Delivery:
             await mailer.close()
         await self._owner.release()
 
+    async def drop_broken_connections(self) -> None:
+        """Replace what a restart of Postgres broke: each one would fail a round of its own."""
+        await self._pool.check()
+
     async def deliver_due(self) -> DeliveryCount:
         """Decide and send everything due at the clock's time, until nothing is."""
         count = DeliveryCount()

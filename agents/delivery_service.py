@@ -7,19 +7,17 @@ import logging
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 
 from agents.delivery import Delivery, DeliveryCount
 from agents.dkim_signing import unsafe_mail
 from agents.kafka import client_options
+from agents.outbox_publisher import keep_publishing, sender
 from store.database import Role, open_pool
-from topics.catalog import full_name
-from topics.encoding import STRUCTURED_HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from runtime.clock import Clock
     from runtime.settings import Settings
@@ -57,11 +55,12 @@ async def run_delivery(
     delivery = Delivery(settings, pool, clock, policy)
     try:
         await producer.start()
-        service = _Service(settings, clock, delivery, producer, stop, told)
+        send = sender(producer, settings)
         if once:
             told(await delivery.deliver_due())
-            await delivery.publish_outbox(service.send)
+            await delivery.publish_outbox(send)
         else:
+            service = _Service(settings.database_url, clock, delivery, send, stop, told)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(service.keep_delivering())
                 tasks.create_task(service.keep_publishing())
@@ -77,33 +76,21 @@ class _Service:
 
     def __init__(
         self,
-        settings: Settings,
+        database_url: str,
         clock: Clock,
         delivery: Delivery,
-        producer: AIOKafkaProducer,
+        send: Callable[[Sequence[Event]], Awaitable[None]],
         stop: asyncio.Event,
         told: Callable[[DeliveryCount], None],
     ) -> None:
-        self._settings = settings
+        self._database_url = database_url
         self._clock = clock
         self._delivery = delivery
-        self._producer = producer
+        self._send = send
         self._stop = stop
         self._told = told
         self._publish = asyncio.Event()
-
-    async def send(self, events: Sequence[Event]) -> None:
-        """Publish events in order; returns when all are acked."""
-        acks = [
-            await self._producer.send(
-                full_name(self._settings.topic_prefix, event.topic),
-                event.value,
-                event.key.encode(),
-                headers=list(STRUCTURED_HEADERS),
-            )
-            for event in events
-        ]
-        await asyncio.gather(*acks)
+        self._pause = 1.0
 
     async def stop_when_told(self) -> None:
         """Let what is being sent finish, and claim nothing more."""
@@ -113,21 +100,22 @@ class _Service:
 
     async def keep_delivering(self) -> None:
         """Deliver whenever something is due or new."""
-        pause = 1.0
         while not self._stop.is_set():
             try:
                 await self._deliver_while_connected()
             except _DATABASE_AWAY as error:
-                logger.warning("Postgres is away (%s); trying again in %.0f s", _line(error), pause)
-                await self._sleep(pause)
-                pause = min(LONGEST_PAUSE_S, pause * 2)
+                logger.warning("Postgres is away (%s); trying again in %.0f s", _line(error), self._pause)
+                await self._sleep(self._pause)
+                self._pause = min(LONGEST_PAUSE_S, self._pause * 2)
+                await self._delivery.drop_broken_connections()
 
     async def _deliver_while_connected(self) -> None:
-        listener = await AsyncConnection.connect(self._settings.database_url, autocommit=True)
+        listener = await AsyncConnection.connect(self._database_url, autocommit=True)
         async with listener:
             await listener.execute("LISTEN success_delivery")
             while not self._stop.is_set():
                 count = await self._delivery.deliver_due()
+                self._pause = 1.0
                 if count.total():
                     self._told(count)
                 self._publish.set()
@@ -155,26 +143,10 @@ class _Service:
 
     async def keep_publishing(self) -> None:
         """Publish the outbox whenever something was decided, and what is left at the end."""
-        pause = 1.0
-        while True:
-            stopping = self._stop.is_set()
-            self._publish.clear()
-            try:
-                await self._delivery.publish_outbox(self.send)
-                pause = 1.0
-            except (KafkaError, *_DATABASE_AWAY) as error:
-                logger.warning("the outbox can't be published now (%s); nothing is lost", _line(error))
-                if stopping:
-                    return
-                await self._sleep(pause)
-                pause = min(LONGEST_PAUSE_S, pause * 2)
-                continue
-            if stopping:
-                return
-            try:
-                await asyncio.wait_for(self._publish.wait(), LONGEST_WAIT_S)
-            except TimeoutError:
-                continue
+        await keep_publishing(self._publish_all, self._publish, LONGEST_WAIT_S, self._stop)
+
+    async def _publish_all(self) -> None:
+        await self._delivery.publish_outbox(self._send)
 
     async def _sleep(self, seconds: float) -> None:
         try:

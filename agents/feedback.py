@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
+from agents.status_events import About, intervention_event
 from scoring import consent
 from store import consent as store
 from store import outbox
 from store.outbox import Event
-from topics.catalog import ACTIVITY, INTERVENTIONS
+from topics.catalog import ACTIVITY
 from topics.encoding import SOURCE, encode_event
 
 if TYPE_CHECKING:
@@ -23,20 +24,16 @@ if TYPE_CHECKING:
 
 def feedback_event(told: Told) -> Event:
     """Build the event of feedback on a message; there is one of each kind a message, so its id follows from both."""
-    data = {
-        "intervention_id": told.intervention_id,
-        "trigger": told.trigger,
-        "channel": told.channel,
-        "template": told.template,
-        "status": told.status,
-        "reason": None,
-        "signal_id": told.signal_id,
-    }
-    event_id = str(uuid5(UUID(told.intervention_id), told.kind))
-    value = encode_event(
-        f"success.intervention.{told.kind}", event_id, SOURCE, told.supplier_id, told.at, data
+    about = About(
+        supplier_id=told.supplier_id,
+        intervention_id=told.intervention_id,
+        trigger=told.trigger,
+        channel=told.channel,
+        template=told.template,
+        signal_id=told.signal_id,
+        status=told.status,
     )
-    return Event(INTERVENTIONS, told.supplier_id, value)
+    return intervention_event(about, told.kind, told.kind, told.at)
 
 
 def consent_event(supplier_id: str, word: Word) -> Event:

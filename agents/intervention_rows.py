@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from store.outbox import Event
-from topics.catalog import INTERVENTIONS
-from topics.encoding import SOURCE, encode_event
+from agents.status_events import About, intervention_event
 from topics.time import format_time, parse_time
 
 if TYPE_CHECKING:
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
 
     from agents.received import SignalRecord
     from scoring.policy import Policy, Trigger
+    from store.outbox import Event
 
 
 def rows_of(signals: Sequence[SignalRecord], policy: Policy, now_ms: int) -> dict[str, dict[str, Any]]:
@@ -39,21 +38,13 @@ def milestone_of(signal: SignalRecord) -> dict[str, Any]:
 
 
 def events_of(rows: Sequence[dict[str, Any]], now_ms: int) -> Iterator[Event]:
-    """What is said about new rows on `success.interventions`: ids only, nothing personal."""
+    """What is said about new rows on `success.interventions`."""
     for row in rows:
-        data = {
-            "intervention_id": row["id"],
-            "trigger": row["trigger"],
-            "channel": row["channel"],
-            "template": row["template"],
-            "status": row["status"],
-            "reason": row["reason"],
-            "signal_id": row["signal_id"],
-        }
-        kind = f"success.intervention.{row['status']}"
-        event_id = str(uuid5(UUID(row["id"]), row["status"]))
-        value = encode_event(kind, event_id, SOURCE, row["supplier_id"], now_ms, data)
-        yield Event(INTERVENTIONS, row["supplier_id"], value)
+        about = About(
+            intervention_id=row["id"],
+            **{name: row[name] for name in About._fields if name != "intervention_id"},
+        )
+        yield intervention_event(about, about.status, about.status, now_ms)
 
 
 def _row(signal: SignalRecord, trigger: Trigger, policy: Policy, now_ms: int) -> dict[str, Any]:

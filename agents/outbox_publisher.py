@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH = 500
+KEPT = timedelta(days=7)
+"""How long published events stay in the outbox, for looking into what was said and when."""
+PRUNED = 1000
+"""Rows deleted in one transaction: few, so that nobody waits for it."""
 LONGEST_PAUSE_S = 30.0
 
 
@@ -68,29 +73,53 @@ async def publish_all(
                 await outbox.mark_published(conn, [event.id for event in waiting])
         published += len(waiting)
         if len(waiting) < BATCH:
+            await _prune(pool, published)
             return published
 
 
-async def keep_publishing(step: Callable[[], Awaitable[None]], wake: asyncio.Event, every_s: float) -> None:
-    """Run `step` whenever `wake` is set, and every `every_s` seconds, until cancelled.
+async def _prune(pool: AsyncConnectionPool[AsyncConnection], published: int) -> None:
+    """Delete old events, at most a little more than were published: the outbox doesn't grow, nor does this take long."""
+    for _ in range(published // PRUNED + 1):
+        async with pool.connection() as conn:
+            if await outbox.prune(conn, KEPT, PRUNED) < PRUNED:
+                return
 
-    Kafka or Postgres being away is waited for: nothing is lost, the events are in Postgres.
+
+async def keep_publishing(
+    step: Callable[[], Awaitable[object]],
+    wake: asyncio.Event,
+    every_s: float,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run `step` whenever `wake` is set, and every `every_s` seconds, until cancelled or a last time after `stop`.
+
+    Kafka or Postgres being away is waited for: nothing is lost, the events are in Postgres. Whoever sets `stop` sets
+    `wake` too.
     """
+    stop = stop or asyncio.Event()
     pause = 1.0
     while True:
+        stopping = stop.is_set()
         wake.clear()
         try:
             await step()
             pause = 1.0
         except (KafkaError, OperationalError, InterfaceError, PoolTimeout) as error:
             logger.warning("the outbox can't be published now (%s); nothing is lost", _line(error))
-            await asyncio.sleep(pause)
+            await _until(stop, pause)
             pause = min(LONGEST_PAUSE_S, pause * 2)
-            continue
-        try:
-            await asyncio.wait_for(wake.wait(), every_s)
-        except TimeoutError:
-            continue
+        else:
+            if not stopping:
+                await _until(wake, every_s)
+        if stopping:
+            return
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
 
 
 def _line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.queries import load
@@ -53,3 +54,9 @@ async def fetch_unpublished(conn: AsyncConnection, limit: int) -> list[Unpublish
 async def mark_published(conn: AsyncConnection, ids: Sequence[int]) -> None:
     """Note that these events have been acked by Kafka."""
     await conn.execute(SQL["mark_published"], {"ids": list(ids)})
+
+
+async def prune(conn: AsyncConnection, kept: timedelta, limit: int) -> int:
+    """Delete events that were published longer ago than `kept`, at most `limit`; returns how many that were."""
+    parameters = {"until": datetime.now(UTC) - kept, "limit": limit}
+    return (await conn.execute(SQL["prune"], parameters)).rowcount

@@ -15,3 +15,10 @@ FOR UPDATE SKIP LOCKED
 
 -- name: mark_published
 UPDATE outbox SET published_at = now() WHERE id = ANY(%(ids)s::bigint[])
+
+-- name: prune
+-- What was published before `until`, the oldest first, no more than `limit`; what another process prunes is left to it.
+DELETE FROM outbox WHERE id IN (
+    SELECT id FROM outbox WHERE published_at < %(until)s
+    ORDER BY published_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED)

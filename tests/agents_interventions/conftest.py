@@ -12,29 +12,15 @@ from agents.interventions import InterventionWriter
 from runtime.clock import ManualClock
 from scoring.policy import Policy
 from store.database import Role, open_pool
-from store.migrate import migrate
 from tests.agents_interventions.factory import MONDAY
-from tests.store.databases import database
+from tests.store.databases import database_url, migrated_database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
+
+__all__ = ["database_url", "migrated_database"]
 
 ERASURE_KEY = b"a key for tests"
-
-
-@pytest.fixture(scope="session")
-def migrated_database(stack) -> Iterator[str]:
-    """The address of a migrated database to copy from."""
-    with database(stack.database_url) as url:
-        migrate(url)
-        yield url
-
-
-@pytest.fixture
-def database_url(stack, migrated_database) -> Iterator[str]:
-    """The address of a migrated database that the test has to itself."""
-    with database(stack.database_url, migrated_database) as url:
-        yield url
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 import threading
 from email.message import EmailMessage
 
+import psycopg
 import pytest
 
 from scoring.time import DAY
@@ -170,4 +171,28 @@ async def test_who_was_taken_for_dead_still_notes_what_it_knows(
 
     told = [event["type"].rpartition(".")[2] for event in await world.events()]
     assert told == ["sending", "unknown", "sent"]
+    assert await world.status(row) == ("sent", None)
+
+
+async def test_one_round_after_postgres_dropped_every_connection_all_is_delivered(world: World) -> None:
+    delivery = world.delivery()
+    async with (
+        world.pool.connection() as one,
+        world.pool.connection() as two,
+        world.pool.connection() as three,
+    ):
+        for conn in (one, two, three):
+            await conn.execute("SELECT 1")
+    row = await world.row(await world.supplier(), "low_client_adoption")
+    with psycopg.connect(world.settings.database_url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    with pytest.raises(psycopg.OperationalError):
+        await delivery.deliver_due()
+
+    await delivery.drop_broken_connections()
+
+    assert (await delivery.deliver_due()).sent == 1
     assert await world.status(row) == ("sent", None)

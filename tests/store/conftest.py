@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from store.database import Role, open_pool
-from store.migrate import migrate
-from tests.store.databases import database
+from tests.store.databases import database, database_url, migrated_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -16,25 +15,13 @@ if TYPE_CHECKING:
     import psycopg
 
 
+__all__ = ["database_url", "migrated_database"]
+
+
 @pytest.fixture
 def empty_database(stack) -> Iterator[str]:
     """The address of a database without any table."""
     with database(stack.database_url) as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def migrated_database(stack) -> Iterator[str]:
-    """The address of a migrated database to copy from."""
-    with database(stack.database_url) as url:
-        migrate(url)
-        yield url
-
-
-@pytest.fixture
-def database_url(stack, migrated_database) -> Iterator[str]:
-    """The address of a migrated database that the test has to itself."""
-    with database(stack.database_url, migrated_database) as url:
         yield url
 
 

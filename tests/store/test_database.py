@@ -36,7 +36,9 @@ async def test_a_process_that_freezes_in_a_transaction_loses_its_locks(database_
         frozen.connection() as holding,
     ):
         await holding.execute("SELECT pg_advisory_xact_lock(1)")
-        async with other.connection() as waiting:  # the one that holds the lock says nothing more from here on
+        async with (
+            other.connection() as waiting
+        ):  # the one that holds the lock says nothing more from here on
             await waiting.execute("SET LOCAL lock_timeout = '20s'")
             await waiting.execute("SELECT pg_advisory_xact_lock(1)")
         with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
