@@ -78,7 +78,7 @@ async def publish_all(
 
 
 async def _prune(pool: AsyncConnectionPool[AsyncConnection], published: int) -> None:
-    """Delete old events, at most a little more than were published: the outbox doesn't grow, nor does this take long."""
+    """Delete old events, at most a few more than were published: the outbox does not grow, and this is soon done."""
     for _ in range(published // PRUNED + 1):
         async with pool.connection() as conn:
             if await outbox.prune(conn, KEPT, PRUNED) < PRUNED:
