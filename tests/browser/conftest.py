@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 from api.app import build_app
@@ -28,15 +30,13 @@ from scoring.policy import Policy
 from store.database import Role as DatabaseRole
 from store.database import open_pool
 from tests.browser.chromium import NoBrowserError, find_chromium
-from tests.browser.serving import PATIENCE_S, free_port, serving
+from tests.browser.serving import PATIENCE_S, free_ports, serving
 from tests.conftest import own_settings
 from tests.deliver_command.test_deliver import success
 from tests.delivery.world import World
 
 SCREENSHOTS = Path("build/screenshots")
 """Kept as artefacts; git ignores it."""
-OTHER_ORIGIN = "http://host.example.com"
-"""A host elsewhere that may call the API; tests serve its pages with `page.route`."""
 SERIOUS = {"serious", "critical"}
 
 Screenshot = Callable[..., Awaitable[Path]]
@@ -63,13 +63,13 @@ def session_fixture(function: Any) -> Any:
 @pytest.fixture(scope="session")
 def browser_settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of the one API that all tests here share, with topics and a database of its own."""
-    port = free_port()
+    port, elsewhere_port = free_ports(2)
     with own_settings(
         stack,
         tmp_path_factory.mktemp("browser") / "state",
         api_port=port,
         public_url=f"http://127.0.0.1:{port}",
-        cors_origins=OTHER_ORIGIN,
+        cors_origins=f"http://localhost:{elsewhere_port}",
     ) as own:
         yield own
 
@@ -79,6 +79,26 @@ def api_url(browser_settings: Settings) -> Iterator[str]:
     """The address of the API, served by uvicorn with the wall clock."""
     with serving(build_app(browser_settings), browser_settings.api_port) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def elsewhere(browser_settings: Settings) -> Iterator[Callable[..., str]]:
+    """Pages of another origin that may call the API: `elsewhere(html, policy=…)` gives the address of one."""
+    origin, pages = browser_settings.cors_origins, {}
+    app = FastAPI()
+
+    @app.get("/{name}")
+    def page(name: str) -> HTMLResponse:
+        html, policy = pages[name]
+        return HTMLResponse(html, headers={"Content-Security-Policy": policy} if policy else {})
+
+    def made(html: str, *, policy: str | None = None) -> str:
+        name = f"page{len(pages)}"
+        pages[name] = html, policy
+        return f"{origin}/{name}"
+
+    with serving(app, int(origin.rpartition(":")[2])):
+        yield made
 
 
 @pytest.fixture(scope="session")

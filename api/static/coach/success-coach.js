@@ -170,7 +170,7 @@ export class SuccessCoach extends HTMLElement {
     this.#stream = new Stream(
       (at, signal) => this.#client.events(page, at, signal),
       (type, data) => (type === "milestone" ? this.#party.invite([data]) : this.#hear(data)),
-      (state) => this.#onStream(state),
+      (state, error) => this.#onStream(state, error),
     );
     if (document.hidden) this.#stream.cursor = cursor;
     else this.#stream.start(cursor);

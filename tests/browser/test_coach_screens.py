@@ -1,0 +1,79 @@
+"""How the coach looks, on a phone, a tablet and a desk, by day and by night; kept as pictures, and read by axe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.coach_page import CONGRATULATIONS
+from tests.browser.conftest import CheckAxe, Screenshot
+from tests.browser.test_coach import MakeCoach, coach_of, reach
+from tests.delivery.world import World
+
+__all__ = ["coach_of"]
+pytestmark = pytest.mark.usefixtures("no_console_errors")
+
+SIZES = {320: 640, 768: 1024, 1440: 900}
+NO_OVERFLOW = "() => document.documentElement.scrollWidth <= innerWidth"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", SIZES)
+async def test_it_looks_right(
+    coach_of: MakeCoach, world: World, axe: CheckAxe, screenshot: Screenshot, width: int, scheme: Any
+) -> None:
+    coach = await coach_of(forms={"created": 0, "sent": 0, "completed": 0}, features=["clients_imported"])
+    page = coach.page
+    await page.set_viewport_size({"width": width, "height": SIZES[width]})
+    await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+
+    async def keep(name: str) -> None:
+        await screenshot(page, f"coach-{name}-{width}-{scheme}")
+        assert await page.evaluate(NO_OVERFLOW), f"{name} is wider than the screen"
+
+    await coach.visit("/forms")
+    await coach.ready()
+    await keep("pill")
+    await axe(page)
+    await coach.pill.click()
+    await expect(coach.card.locator(".tip")).to_be_visible()
+    await keep("card")
+    await axe(page)
+    for fold in await coach.card.locator("summary").all():
+        await fold.click()
+    await coach.card.locator("milestone-card").last.scroll_into_view_if_needed()
+    await keep("card-unfolded")
+    await axe(page)
+    await coach.card.get_by_role("button", name="Pick a time").click()
+    await coach.card.get_by_label("Another time").click()
+    await keep("call")
+    await axe(page)
+    await coach.card.get_by_role("button", name="Back").click()
+    await reach(world, coach.supplier, "first_form")
+    await expect(coach.modal.get_by_text(CONGRATULATIONS)).to_be_visible()
+    await keep("celebration")
+    await axe(page)
+
+
+async def test_the_other_states_look_right(
+    coach_of: MakeCoach, world: World, axe: CheckAxe, screenshot: Screenshot
+) -> None:
+    coach = await coach_of()
+    await world.row(coach.supplier, "signed_up")
+    await world.delivery().deliver_due()
+    await coach.page.set_viewport_size({"width": 400, "height": 760})
+    await coach.open()
+    await expect(coach.card.get_by_role("heading", name="Welcome, Sarah")).to_be_visible()
+    await screenshot(coach.page, "coach-message")
+    await axe(coach.page)
+    await coach.card.get_by_role("button", name="Tips and messages").click()
+    await screenshot(coach.page, "coach-settings")
+    await axe(coach.page)
+    await coach.card.get_by_role("button", name="Switch everything off").click()
+    await coach.ready("opted_out")
+    await screenshot(coach.page, "coach-opted-out")
+    await axe(coach.page)
+    await coach.page.keyboard.press("Escape")
+    await screenshot(coach.page, "coach-opted-out-pill")
