@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from agents.batch_agent import FlushPolicy
 from agents.fold import DeadLetter, Record
 from agents.producer import BatchProducer
+from agents.received import PlacedRecord
 from topics.catalog import DEAD_LETTERS, full_name
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ class InterventionHandler:
         self._partition = partition
         self._writer = writer
         self._producer = producer
+        self._full_name = full_name(prefix, topic)
         self._dead_letter_topic = full_name(prefix, DEAD_LETTERS)
-        self._records: list[Record] = []
+        self._records: list[PlacedRecord] = []
 
     def position(self) -> int | None:
         """Postgres holds no offsets: continue at the commit."""
@@ -47,13 +49,24 @@ class InterventionHandler:
 
     def add(self, records: Sequence[Record]) -> None:
         """Keep them for the transaction."""
-        self._records.extend(records)
+        self._records += [
+            PlacedRecord(
+                each.key,
+                each.value,
+                each.headers,
+                each.offset,
+                each.timestamp,
+                self._full_name,
+                self._partition,
+            )
+            for each in records
+        ]
 
     async def flush(self) -> None:
         """Commit the transaction, then have the dead letters acked."""
         if not self._records:
             return
-        await self._writer.write(self._topic, cast("list[received.Record]", self._records))
+        await self._writer.write(self._topic, self._records)
         self._records = []
         letters, self._writer.dead_letters = self._writer.dead_letters, []
         await self._producer.send(self._dead_letter_topic, self._partition, letters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
@@ -37,6 +38,18 @@ class Record(fold.Record, Protocol):
     def partition(self) -> int:
         """Of its topic."""
         ...
+
+
+class PlacedRecord(NamedTuple):
+    """A record with its place: what is fetched in batches does not know its own."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    offset: int
+    timestamp: int
+    topic: str
+    partition: int
 
 
 class SignalRecord(NamedTuple):
