@@ -58,8 +58,8 @@ def show_simulated(said: dict[str, Any]) -> None:
         )
     else:
         console.print(
-            f"  {target:.0%} would need a lift of about {wanted['lift']:.0%} a message read, {wanted['factor']:g} times "
-            f"the assumed one ({wanted['reduction']:.1%} in this population)\n"
+            f"  {target:.0%} would need a lift of about {wanted['lift']:.0%} a message read, {wanted['factor']:g} "
+            f"times the assumed one ({wanted['reduction']:.1%} in this population)\n"
         )
     console.print(f"[bold]What an experiment with {experiment['holdout']:.0%} held out sees of it[/bold]")
     console.print(_comparisons(experiment))
@@ -74,17 +74,25 @@ def _console() -> Console:
 def _comparisons(said: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("30-day churn of", "treated", "holdout", "difference (95 %)", "fewer leave (95 %)", "says"):
-        table.add_column(title, justify="left" if title in {"30-day churn of", "says"} else "right")
+        left = title in {"30-day churn of", "says"}
+        table.add_column(title, justify="left" if left else "right", no_wrap=True)
     rows = [
-        ("everybody (intention to treat)", said["everybody"]),
-        ("those with a message due", said["reached"]),
+        ("everybody", said["everybody"]),
+        ("a message was due", said["reached"]),
     ]
-    rows += [(f"  first message {name}", each) for name, each in said["by_first_message"].items()]
+    rows += [(f"  first {name}", each) for name, each in said["by_first_message"].items()]
     for name, each in rows:
         table.add_row(
-            name, _share(each["treated"]), _share(each["holdout"]), _points(each), _fewer(each), each["says"]
+            name, _share(each["treated"]), _share(each["holdout"]), _points(each), _fewer(each), _says(each)
         )
     return table
+
+
+def _says(each: dict[str, Any]) -> str:
+    low, high = each["difference"]["interval"]
+    if not each["treated"]["n"] or not each["holdout"]["n"]:
+        return "nothing to compare"
+    return "fewer leave" if high < 0 else "more leave" if low > 0 else "can't be told"
 
 
 def _share(group: dict[str, Any]) -> str:
@@ -116,6 +124,10 @@ def _conclude(console: Console, said: dict[str, Any], people: int) -> None:
             verdict = f"no: less than {target:.0%}, whatever chance did"
         else:
             verdict = f"can't be told: {low:.0%} to {high:.0%} are all compatible with what was seen"
+        console.print(
+            "Everybody counts in the group that chance put her into, whether a message reached her or not (intention to "
+            "treat). The lines per first message are many looks at few people: one in twenty strays by chance."
+        )
         console.print(f"\n{target:.0%} fewer within 30 days? {verdict}")
     smallest = said["smallest_reduction_visible"]
     if smallest is not None:

@@ -50,7 +50,9 @@ def daily_game(path: Path, players: int = 500, seed: int = 8) -> Path:
                 rows.append((at, number, "session_start"))
                 for _ in range(rng.randint(1, 3)):
                     at += rng.randrange(40, 900)
-                    rows.append((at, number, rng.choice(["level", "shop", "build"] if builds else ["level", "chat"])))
+                    rows.append(
+                        (at, number, rng.choice(["level", "shop", "build"] if builds else ["level", "chat"]))
+                    )
     rows.sort()
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -96,5 +98,7 @@ def purchases_without_header(path: Path, seed: int = 11) -> Path:
             rows.append((number, first + timedelta(days=day), rng.randint(1, 4), rng.uniform(8, 60)))
             day += rng.expovariate(rate)
     with path.open("w") as file:
-        file.writelines(f"{who:5d} {day:%Y%m%d} {pieces:3d} {amount:7.2f}\n" for who, day, pieces, amount in rows)
+        file.writelines(
+            f"{who:5d} {day:%Y%m%d} {pieces:3d} {amount:7.2f}\n" for who, day, pieces, amount in rows
+        )
     return path

@@ -1,0 +1,126 @@
+"""The fit knows nothing of the later part of a log, and says honestly how well it does there."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from replay.churn_file import model_toml
+from replay.churn_fit import HORIZON_MS, _aucs_resampled, fit, fit_and_evaluate, predict, split_by_time
+from replay.churn_log import LEFT, ActivityLog, Fields, History, LogError, PlainEvent, log_of
+from replay.churn_samples import take_samples
+from replay.impact_world import agents_log
+from scoring.churn import SIGNALS, parse_model, probability
+from scoring.time import DAY
+
+START = 20_458 * DAY
+
+
+@pytest.fixture(scope="module")
+def log() -> ActivityLog:
+    """Some hundred agents, most of whom log in now and then, some of whom leave."""
+    return agents_log(350, 150, 2)
+
+
+def without_what_comes_after(log: ActivityLog, moment: int) -> ActivityLog:
+    """The same log (of the same length) in which nothing happened after a moment."""
+    cut = [History(each.id, [event for event in each.events if event.at <= moment]) for each in log.histories]
+    return replace(log, histories=cut)
+
+
+def test_the_fit_is_the_same_whatever_happens_after_the_split(log):
+    split = split_by_time(log, take_samples(log, HORIZON_MS))
+    ended = without_what_comes_after(log, split.at)
+    again = split_by_time(ended, take_samples(ended, HORIZON_MS))
+    assert again.at == split.at
+    assert fit(again.earlier, ended, "x").weights == fit(split.earlier, log, "x").weights
+
+
+def test_that_check_would_catch_labels_that_look_over_the_split(log):
+    """Without the gap of one horizon before the split, what comes after it would be in the fit."""
+    samples = take_samples(log, HORIZON_MS)
+    split = split_by_time(log, samples)
+    ended = without_what_comes_after(log, split.at)
+    leaking = fit(samples.where(samples.at <= split.at), log, "x")
+    leaking_ended = take_samples(ended, HORIZON_MS)
+    leaking_ended = fit(leaking_ended.where(leaking_ended.at <= split.at), ended, "x")
+    assert leaking.weights != leaking_ended.weights
+
+
+def test_what_is_known_at_a_moment_does_not_depend_on_what_comes_later(log):
+    samples = take_samples(log, HORIZON_MS)
+    moment = log.starts_at + 60 * DAY
+    ended = take_samples(without_what_comes_after(log, moment), HORIZON_MS)
+    before, after = samples.where(samples.at <= moment), ended.where(ended.at <= moment)
+    assert np.array_equal(before.signals, after.signals)
+    assert np.array_equal(before.baselines, after.baselines)
+    assert not np.array_equal(before.left, after.left)  # only the label looks ahead
+
+
+def test_parts_do_not_overlap_and_lie_a_horizon_apart(log):
+    split = split_by_time(log, take_samples(log, HORIZON_MS))
+    assert split.earlier.at.max() + HORIZON_MS <= split.at <= split.later.at.min()
+
+
+def test_leaving_that_nothing_announces_can_not_be_foreseen():
+    """People who log in by chance and leave by chance: AUC near a half, for a leak would show as foresight."""
+    rng = random.Random(4)
+    found = {}
+    for number in range(700):
+        leaves = rng.expovariate(1 / 150)
+        days = [day for day in range(140) if rng.random() < 0.4 and day < leaves]
+        told = [PlainEvent("supplier.signed_up", START, f"{number}", "/t", Fields())]
+        told += [
+            PlainEvent("supplier.logged_in", START + day * DAY + 9, f"{number}/{day}", "/t", Fields())
+            for day in days
+        ]
+        if leaves < 140:
+            told.append(PlainEvent(LEFT, START + int(leaves * DAY), f"{number}/x", "/t", Fields()))
+        found[str(number)] = told
+    evaluation = fit_and_evaluate(log_of("chance", found), "x")
+    assert evaluation.rankings[0].low < 0.5 < evaluation.rankings[0].high
+
+
+def test_it_beats_the_three_baselines_on_the_simulated_population(log):
+    evaluation = fit_and_evaluate(log, "x")
+    model, *baselines = evaluation.rankings
+    assert [each.name for each in baselines] == [
+        "days since the last login",
+        "health score",
+        "event frequency",
+    ]
+    assert all(model.auc > baseline.auc for baseline in baselines)
+    assert evaluation.brier < evaluation.brier_of_base_rate
+    assert sum(each.samples for each in evaluation.bins) == evaluation.numbers["measured_on"]["moments"]
+    assert evaluation.bins[-1].observed > 2 * evaluation.bins[0].observed
+
+
+def test_the_written_file_gives_the_same_probabilities(log):
+    evaluation = fit_and_evaluate(log, "fitted on a test")
+    model = parse_model(model_toml(evaluation, "success fit-churn x"), "x.toml")
+    signals = take_samples(log, HORIZON_MS).signals[:50]
+    by_row = [probability(dict(zip(SIGNALS, row, strict=True)), model) for row in signals]
+    assert by_row == pytest.approx(predict(evaluation.model, signals), abs=1e-4)
+    assert model.provenance["made_by"] == "success fit-churn x"
+    assert model.provenance["measured_on"] == evaluation.numbers["measured_on"]
+
+
+def test_the_same_seed_gives_the_same_answer(log):
+    assert fit_and_evaluate(log, "x").as_json() == fit_and_evaluate(log, "x").as_json()
+
+
+def test_resampled_areas_lie_around_the_area_that_scikit_learn_works_out(log):
+    later = split_by_time(log, take_samples(log, HORIZON_MS)).later
+    score = later.baselines[:, 2]  # with many ties
+    assert np.mean(_aucs_resampled(score, later, 1)) == pytest.approx(
+        roc_auc_score(later.left, score), abs=0.02
+    )
+
+
+def test_a_log_that_is_too_short_is_refused_with_what_would_do():
+    with pytest.raises(LogError, match=r"earlier part .* \(at least 75 days\)"):
+        fit_and_evaluate(agents_log(60, 50, 1), "x")
