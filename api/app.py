@@ -70,6 +70,8 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 PUBLISH_EVERY_S = 2.0
 """Between two looks at the outbox; after a change of ours it is looked at at once."""
+LONGEST_BODY = 2 * MAX_ACTIVITY_BYTES
+"""Bytes of any request; routes that have a smaller limit say so themselves."""
 PATIENCE_S = 15.0
 """How long a request waits for Kafka's ack before it is told to come again."""
 READABLE_HEADERS = [
@@ -98,6 +100,7 @@ def build_app(settings: Settings, clock: Clock | None = None, policy: Policy | N
         lifespan=_lifespan(settings, clock or SystemClock(), policy),
         docs_url=None,
         redoc_url=None,
+        max_body_size=LONGEST_BODY,
     )
     app.state.tokens = Tokens(settings)
     app.state.limits = Limits(settings.rate_limit)

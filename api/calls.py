@@ -9,7 +9,7 @@ from uuid import UUID, uuid4, uuid5
 
 from fastapi import APIRouter, Header, Path, Response
 from psycopg import errors
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
 from agents import calls as desk
@@ -40,6 +40,19 @@ def _storable(text: str) -> str:
 Notes = Annotated[str, Field(max_length=LONGEST_NOTES), AfterValidator(_storable)]
 
 
+CallTime = Annotated[
+    Timestamp,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "pattern": "^(19[7-9][0-9]|[2-9][0-9]{3})-",
+            "description": "RFC 3339 with zone, from 1970 on.",
+        }
+    ),
+]
+
+
 class _Body(BaseModel):
     """JSON in camelCase."""
 
@@ -66,7 +79,7 @@ class ScheduleCallRequest(_Body):
     )
 
     supplier_id: UUID
-    preferred_times: list[Timestamp] = Field(max_length=MOST_TIMES)
+    preferred_times: list[CallTime] = Field(max_length=MOST_TIMES)
     reason: Reason
     urgency: Urgency
     notes: Notes | None = None
@@ -75,9 +88,14 @@ class ScheduleCallRequest(_Body):
 class CallUpdate(_Body):
     """What to change of a call: a new time, or a new status, or what agents say of it."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        json_schema_extra={"minProperties": 1, "examples": [{"status": "cancelled"}]},
+    )
 
-    scheduled_at: Timestamp | None = None
+    scheduled_at: CallTime | None = None
     status: Status | None = None
     outcome: Outcome | None = None
     satisfaction_score: int | None = Field(default=None, ge=1, le=5)
@@ -87,7 +105,7 @@ class CallUpdate(_Body):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if all(value is None for value in self.model_dump().values()):
+        if not self.model_fields_set:
             raise ValueError("give at least one thing to change")
         return self
 

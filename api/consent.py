@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Self
+from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from agents.feedback import change_consent
 from api.auth import AnyCaller, OwnSupplier, no_such_supplier
@@ -25,20 +25,27 @@ router = APIRouter(
 )
 
 
+_Said = Annotated[bool | None, WithJsonSchema({"type": "boolean"})]
+"""true or false; null, which might mean either, is refused."""
+
+
 class ConsentWish(Asked):
     """What to change; a field that is left out stays as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"emailOptOut": True}, {"paused": True}]})
+    model_config = ConfigDict(
+        json_schema_extra={"minProperties": 1, "examples": [{"emailOptOut": True}, {"paused": True}]}
+    )
 
-    email_opt_out: bool | None = Field(default=None, strict=True, description="No emails from us.")
-    all_opt_out: bool | None = Field(default=None, strict=True, description="No message of any channel.")
-    paused: bool | None = Field(
+    email_opt_out: _Said = Field(default=None, strict=True, description="No emails from us.")
+    all_opt_out: _Said = Field(default=None, strict=True, description="No message of any channel.")
+    paused: _Said = Field(
         default=None, strict=True, description="true: nothing for 30 days from now; false: the pause is over."
     )
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if self.email_opt_out is None and self.all_opt_out is None and self.paused is None:
+        said = self.model_dump(exclude_unset=True).values()
+        if not said or None in said:
             raise ValueError("say at least one of emailOptOut, allOptOut, paused")
         return self
 

@@ -121,7 +121,11 @@ async def show_preferences(token: str, request: Request, services: InServices) -
         "requestBody": {
             "content": {
                 "application/x-www-form-urlencoded": {
-                    "schema": {"type": "object", "properties": {"choice": {"type": "string"}}}
+                    "schema": {
+                        "type": "object",
+                        "required": ["choice"],
+                        "properties": {"choice": {"enum": list(CHOICES)}},
+                    }
                 }
             }
         }

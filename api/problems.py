@@ -11,15 +11,19 @@ import orjson
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from psycopg import InterfaceError, OperationalError
 from psycopg_pool import PoolClosed, PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+_UNREADABLE_BODY = "There was an error parsing the body"
+"""The framework's words for a body that is no text."""
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status"],
@@ -108,12 +112,27 @@ async def _ours(_request: Request, error: Exception) -> Response:
 async def _the_frameworks(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    details = {
-        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not for {request.url.path}",
-    }
-    detail = details.get(HTTPStatus(error.status_code), str(error.detail))
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The router names the methods of the first route that has this path; there may be one for each method.
+        allow = {"Allow": ", ".join(sorted(_methods(request)))}
+        detail = f"{request.method} is not for {request.url.path}"
+        return problem_response(Problem(error.status_code, detail, headers=allow))
+    if error.status_code == HTTPStatus.BAD_REQUEST and error.detail == _UNREADABLE_BODY:
+        return problem_response(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not JSON in UTF-8"))
+    is_missing = error.status_code == HTTPStatus.NOT_FOUND
+    detail = f"there is nothing at {request.url.path}" if is_missing else str(error.detail)
     return problem_response(Problem(error.status_code, detail, headers=error.headers))
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods that are for the path of a request."""
+    found: set[str] = set()
+    for each in iter_route_contexts(request.app.routes):
+        route = each.original_route
+        matched, _ = route.matches(request.scope)
+        if matched is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
 
 
 async def _not_as_asked(_request: Request, error: Exception) -> Response:

@@ -21,7 +21,7 @@ from runtime.settings import Settings
 from scoring.policy import Policy
 from store.database import Role as DatabaseRole
 from store.database import open_pool
-from tests.browser.serving import free_port, serving
+from tests.browser.serving import free_ports, serving
 from tests.conftest import own_settings
 from tests.delivery.world import NOW, World
 
@@ -75,7 +75,7 @@ async def world(settings: Settings, clock: ManualClock) -> AsyncIterator[World]:
 @pytest.fixture(scope="session")
 def served_settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of the one API on a port that tests share which ask much and change little."""
-    port = free_port()
+    [port] = free_ports(1)
     where = tmp_path_factory.mktemp("served") / "state"
     with own_settings(stack, where, api_port=port, public_url=f"http://127.0.0.1:{port}") as own:
         yield own

@@ -143,7 +143,15 @@ async def test_every_error_is_a_problem(api: AsyncClient, token) -> None:
     assert_problem(await api.get("/nothing/here"), 404)
     refused = await api.post("/healthz")
     assert_problem(refused, 405)
-    assert "GET" in refused.headers["allow"]
+    assert refused.headers["allow"] == "GET"
+    other = await api.delete(f"/api/suppliers/{SARAH}/consent")
+    assert other.headers["allow"] == "GET, PUT"
+    unreadable = await api.post(
+        "/api/success/milestone",
+        content=b"\xff\xfe",
+        headers={**token("agent"), "Content-Type": "application/json"},
+    )
+    assert_problem(unreadable, 422)
     wrong = await api.get("/test/service", params={"days": "none"}, headers=token("service"))
     assert assert_problem(wrong, 422)["errors"][0]["field"] == "days"
     broken = assert_problem(await api.get("/test/broken"), 500)
