@@ -78,7 +78,7 @@ WHERE s.id = %(supplier)s
 UPDATE success_interventions i
 SET status = r.status,
     reason = r.reason,
-    not_before = coalesce(r.not_before, i.not_before),
+    not_before = coalesce(r.not_before, least(i.not_before, r.claimed_at)),  -- what it waited for came sooner
     claimed_at = r.claimed_at,
     sent_at = r.sent_at,
     last_error = coalesce(r.last_error, i.last_error),
