@@ -66,7 +66,7 @@ export const COACH = `
 :host([data-state="offline"]) .pill-ring, :host([data-state="lost"]) .pill-ring, :host([data-state="opted_out"]) .pill-ring, :host([data-state="paused"]) .pill-ring { opacity: 0.55; }
 
 .card { display: flex; flex-direction: column; inline-size: 376px; max-inline-size: 100%; max-block-size: min(680px, calc(100dvh - 2 * var(--success-offset-y, 16px))); border: 1px solid var(--line); border-radius: var(--round); background: var(--card); box-shadow: var(--shadow); overflow: hidden; }
-header { flex: none; display: flex; align-items: center; justify-content: space-between; gap: 8px; padding: 14px 8px 6px 20px; }
+header { flex: none; display: flex; align-items: center; justify-content: space-between; gap: 8px; padding: 12px 8px 0 20px; }
 .shut { flex: none; display: grid; place-items: center; inline-size: 44px; block-size: 44px; border: 0; border-radius: 10px; background: transparent; color: var(--quiet); font: 400 26px/1 inherit; font-size: 26px; cursor: pointer; }
 .shut:hover { color: var(--ink); }
 .body { display: flex; flex-direction: column; gap: 18px; padding: 6px 20px 12px; overflow-y: auto; overscroll-behavior: contain; overflow-wrap: anywhere; }
@@ -120,7 +120,7 @@ footer { border-block-start: 1px solid var(--line); margin-block-start: -8px; pa
 .times:has([value="other"]:checked) .own { display: block; }
 .field { display: flex; flex-direction: column; gap: 4px; font-weight: 600; }
 .field span { font-size: 15px; }
-select, textarea, input[type="datetime-local"] { inline-size: 100%; min-block-size: 44px; padding: 8px 12px; border: 1.5px solid var(--line); border-radius: 10px; background: var(--card); color: var(--ink); font: inherit; }
+select, textarea, input[type="datetime-local"] { inline-size: 100%; min-block-size: 44px; padding: 8px 12px; border: 1.5px solid var(--line); border-radius: 10px; background: var(--card); color: var(--ink); font: inherit; font-weight: 400; }
 textarea { resize: vertical; }
 .problem { color: var(--accent); font-weight: 600; }
 .problem:empty { display: none; }
@@ -129,7 +129,7 @@ dialog.celebration { pointer-events: auto; inset: 0; inline-size: 100vw; block-s
 dialog.celebration[open] { display: grid; place-items: center; }
 dialog::backdrop { background: rgb(22 21 20 / 55%); }
 dialog .confetti { position: fixed; inset: 0; inline-size: 100%; block-size: 100%; pointer-events: none; }
-.panel { position: relative; display: flex; flex-direction: column; align-items: center; gap: 14px; inline-size: 100%; max-inline-size: 440px; padding: 32px 28px 24px; border-radius: calc(var(--round) + 4px); background: var(--card); box-shadow: var(--shadow); text-align: center; animation: rise 0.25s ease-out; }
+.panel { position: relative; display: flex; flex-direction: column; align-items: center; gap: 14px; inline-size: 100%; max-inline-size: 440px; padding: 32px 28px 24px; border: 1px solid var(--line); border-radius: calc(var(--round) + 4px); background: var(--card); box-shadow: var(--shadow); text-align: center; animation: rise 0.25s ease-out; }
 .panel h2 { font-size: 26px; text-wrap: balance; }
 .panel .buttons { justify-content: center; }
 .panel .also { color: var(--quiet); }
@@ -144,6 +144,8 @@ dialog .confetti { position: fixed; inset: 0; inline-size: 100%; block-size: 100
 @media (max-width: 479px) {
   :host { --success-offset-x: 10px; --success-offset-y: 10px; }
   .pill { font-size: 14px; }
+  .box .button { padding-inline: 14px; }
+  .box .button.plain { padding-inline: 6px; }
   .card { inline-size: calc(100vw - 20px); }
   .panel { padding: 28px 18px 18px; }
   .panel .buttons { flex-direction: column; align-items: stretch; inline-size: 100%; }
