@@ -6,7 +6,7 @@ the next one begins after the last row's `Place`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -65,22 +65,6 @@ class ChangeFilter:
     previous: str | None = None
     level: str | None = None
     worse_only: bool = False
-    moves: list[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "moves", list(self._moves()))
-
-    def _moves(self) -> list[str]:
-        ranks = {level: rank for rank, level in enumerate(LEVELS)}
-        return [
-            f"{before}>{after}"
-            for before in ("", *LEVELS)
-            for after in LEVELS
-            if before != after
-            and self.previous in {None, before}
-            and self.level in {None, after}
-            and (not self.worse_only or (before in ranks and ranks[after] < ranks[before]))
-        ]
 
 
 async def rows(conn: AsyncConnection, query: bytes, parameters: Mapping[str, Any] | None = None) -> list[Row]:
@@ -153,7 +137,13 @@ async def level_changes(conn: AsyncConnection, wanted: ChangeFilter, after: Mome
     if wanted.previous and wanted.level:
         move = {"previous": wanted.previous, "level": wanted.level}
         return await rows(conn, SQL["level_changes_of_move"], parameters | move)
-    return await rows(conn, SQL["level_changes"], parameters | {"moves": wanted.moves})
+    filters = {
+        "levels": [wanted.level] if wanted.level else list(LEVELS),
+        "previous": list(LEVELS) if wanted.previous is None else [wanted.previous],
+        "new": not wanted.previous,
+        "worse": wanted.worse_only,
+    }
+    return await rows(conn, SQL["level_changes"], parameters | filters)
 
 
 async def causes(conn: AsyncConnection, changes: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:

@@ -88,10 +88,12 @@ LEFT JOIN LATERAL (
 WHERE s.id = ANY(%(ids)s::uuid[])
 
 -- name: level_changes
--- Changes of level from `since` on, the newest first.
+-- Changes of level from `since` on, the newest first. The conditions are such as Postgres can estimate.
 SELECT supplier_id::text AS id, seq, at, previous, level, score FROM level_changes
 WHERE at >= %(since)s AND (at, supplier_id) < (%(before)s, %(id)s::uuid)
-    AND coalesce(previous, '') || '>' || level = ANY(%(moves)s)
+    AND level = ANY(%(levels)s) AND (previous = ANY(%(previous)s) OR (previous IS NULL AND %(new)s::boolean))
+    AND (NOT %(worse)s::boolean OR (previous = 'healthy' AND level <> 'healthy')
+        OR (previous = 'at_risk' AND level = 'critical'))
 ORDER BY at DESC, supplier_id DESC LIMIT %(most)s
 
 -- name: level_changes_of_move
