@@ -32,6 +32,7 @@ ABOUT = {
     "message_hits": "Each request for a picture or link of a message; no address of yours is kept, a hash only.",
     "feedback_due": "Openings and clicks that are about to be counted.",
     "mail_reports": "What mail servers told us about messages to you.",
+    "coach_memory": "Tips, messages and milestones that the coach showed you, and what you did with them.",
     "supplier_holds": "That our team holds messages to you, and why.",
     "audit_log": "Who looked at or changed what of yours, through the API or the command line.",
     "outbox": "Events about you on their way to the product's other services, or sent there; ids only.",

@@ -98,7 +98,7 @@ def test_a_button_never_leads_to_the_page_that_she_is_on():
 
 
 def test_quick_actions_leave_out_what_the_tip_says_already():
-    everything = said("/templates")
+    everything = said("/journeys")
     assert everything.tip is not None
     assert everything.tip.action is not None
     assert everything.tip.action.url not in [each.action.url for each in everything.quick_actions]
