@@ -189,7 +189,7 @@ def print_comparison(comparison: Comparison, report: dict[str, Any]) -> None:
 
 
 def _sides(base: Side, what_if: Side) -> Table:
-    table = Table("", "base", "what if", "difference", box=None, pad_edge=False, header_style="bold")
+    table = Table("", "base", "what if", "change", box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
     for title, name in (

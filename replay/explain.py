@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from agents.state_record import StateHeader
+from replay.life import brief
 from replay.source import Source
 from replay.stream import Stream, Told, as_played, log_append_time
 from scoring.health import snapshot
@@ -67,7 +69,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A supplier's steps up to `until` (ms), and how she stands then (`data` of a health snapshot)."""
+    """A supplier's steps up to `until` (ms), and how she stands then.
+
+    `state`: the `data` of a health snapshot, or of `life.brief` with other weights.
+    """
 
     supplier_id: str
     steps: list[Step]
@@ -126,15 +131,17 @@ def steps_of(
         if _is_repeated(state, supplier_id, event, scale):
             continue
         _let_time_pass(state, supplier_id, event.at, scale, steps)
-        _note(state, event, steps, lambda event=event: apply(state, supplier_id, event, scale))
+        _note(state, event, steps, partial(apply, state, supplier_id, event, scale))
     _let_time_pass(state, supplier_id, until, scale, steps)
-    return steps, snapshot(state) if state.seq else None
+    if not state.seq:
+        return steps, None
+    return steps, snapshot(state) if scale is None else brief(state)
 
 
 def _let_time_pass(state: State, supplier_id: str, to: int, scale: Scale | None, steps: list[Step]) -> None:
     """Fire what is due up to `to`, one due time after the other."""
     while state.due <= to and (due := next_due(state)) <= to:
-        _note(state, None, steps, lambda due=due: advance(state, supplier_id, due, scale))
+        _note(state, None, steps, partial(advance, state, supplier_id, due, scale))
 
 
 def _is_repeated(state: State, supplier_id: str, event: ActivityEvent, scale: Scale | None) -> bool:

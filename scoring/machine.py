@@ -32,6 +32,7 @@ from scoring.metrics import (
     JOURNEY_WINDOW_DAYS,
     JOURNEYS,
     LOGIN,
+    Level,
     client_points,
     displayed,
     feature_points,
@@ -40,6 +41,7 @@ from scoring.metrics import (
     ratio_points,
     total,
 )
+from scoring.scale import Scale
 from scoring.signals import (
     CONDITION_MET,
     MILESTONE_ACHIEVED,
@@ -58,18 +60,19 @@ ALL_COMPONENTS: Touched = (LOGIN, FEATURES, CLIENTS, FORMS, JOURNEYS)
 _REMEMBERED_BYTES = REMEMBERED_EVENTS * DIGEST_BYTES
 
 
-def apply(state: State, supplier_id: str, event: Event) -> list[Signal]:
+def apply(state: State, supplier_id: str, event: Event, scale: Scale | None = None) -> list[Signal]:
     """Fire what is due at or before the event's time, then fold the event.
 
     A repeated (source, id) among the last 256 changes nothing. An event older than the clock is late:
     counted, and evaluated at the clock. The event's type is one of `activity.HANDLERS` (KeyError otherwise).
+    `scale`: other weights, for a what-if; one state must be given the same one from its first event on.
     """
     digest = xxh3_64_digest(f"{event.source}\0{event.id}".encode())
     recent = state.recent
     if digest in recent:
         return []
     at = event.at
-    signals = advance(state, supplier_id, at) if state.due <= at else []
+    signals = advance(state, supplier_id, at, scale) if state.due <= at else []
     state.recent = recent[DIGEST_BYTES - _REMEMBERED_BYTES :] + digest
     seq = state.seq
     first = not seq
@@ -90,7 +93,7 @@ def apply(state: State, supplier_id: str, event: Event) -> list[Signal]:
     ) and state.milestones != EVERY_MILESTONE:
         _award_milestones(state, supplier_id, _earned_milestones(state, event), event, signals)
     if touched or first:
-        _evaluate(state, supplier_id, ALL_COMPONENTS if first else touched, event, at, signals)
+        _evaluate(state, supplier_id, ALL_COMPONENTS if first else touched, event, at, signals, scale)
     if newly_signed_up:
         _meet(state, supplier_id, conditions.SIGNED_UP, event, at, signals)
     if state.plan == conditions.FREE_PLAN and conditions.reaches_free_limit(state):
@@ -98,7 +101,7 @@ def apply(state: State, supplier_id: str, event: Event) -> list[Signal]:
     return signals
 
 
-def advance(state: State, supplier_id: str, to: int) -> list[Signal]:
+def advance(state: State, supplier_id: str, to: int, scale: Scale | None = None) -> list[Signal]:
     """Fire everything due at or before `to`, in due order, each stamped with its own due time.
 
     The clock moves to the due times of what falls due, not to `to`.
@@ -108,7 +111,7 @@ def advance(state: State, supplier_id: str, to: int) -> list[Signal]:
         due = next_due(state)
         if due > to:
             break
-        _fire(state, supplier_id, due, signals)
+        _fire(state, supplier_id, due, signals, scale)
     return signals
 
 
@@ -132,7 +135,7 @@ def _oldest_activity(state: State) -> int:
     return heap[0][0]
 
 
-def _fire(state: State, supplier_id: str, due: int, signals: list[Signal]) -> None:
+def _fire(state: State, supplier_id: str, due: int, signals: list[Signal], scale: Scale | None) -> None:
     """Let time do at `due` what it does: first the metrics, evaluated once, then the conditions."""
     touched = []
     if login_band_due(state) == due:
@@ -146,7 +149,7 @@ def _fire(state: State, supplier_id: str, due: int, signals: list[Signal]) -> No
         state.dirty = (
             True  # counts moved even where the sum does not: the last snapshot must not depend on flushes
         )
-        _evaluate(state, supplier_id, tuple(touched), None, due, signals)
+        _evaluate(state, supplier_id, tuple(touched), None, due, signals, scale)
     for condition in conditions.met_by_time(state, due):
         _meet(state, supplier_id, condition, None, due, signals)
     next_due(state)
@@ -182,7 +185,13 @@ POINTS: tuple[Callable[[State], float], ...] = (
 
 
 def _evaluate(
-    state: State, supplier_id: str, touched: Touched, event: Event | None, at: int, signals: list[Signal]
+    state: State,
+    supplier_id: str,
+    touched: Touched,
+    event: Event | None,
+    at: int,
+    signals: list[Signal],
+    scale: Scale | None,
 ) -> None:
     """Work out the touched components, the sum and the level at the clock; note what changed and why."""
     today = state.clock // DAY
@@ -192,6 +201,8 @@ def _evaluate(
     points = state.points
     for component in touched:
         after = POINTS[component](state)
+        if scale is not None:
+            after = scale.points(component, after)
         before = points[component]
         if after != before:
             moved = True
@@ -207,14 +218,20 @@ def _evaluate(
             return
         state.seq += 1
         state.evaluated_at = at
-    _note_change(state, supplier_id, score_sum, event, at, signals)
+    level = next_level(state.level, score_sum) if scale is None else scale.next_level(state.level, score_sum)
+    _note_change(state, supplier_id, score_sum, level, event, at, signals)
 
 
 def _note_change(
-    state: State, supplier_id: str, score_sum: float, event: Event | None, at: int, signals: list[Signal]
+    state: State,
+    supplier_id: str,
+    score_sum: float,
+    level: Level,
+    event: Event | None,
+    at: int,
+    signals: list[Signal],
 ) -> None:
-    previous = state.level
-    level, score = next_level(previous, score_sum), displayed(score_sum)
+    previous, score = state.level, displayed(score_sum)
     state.sum = score_sum
     if level == previous and score == state.score:
         return

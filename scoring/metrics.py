@@ -79,21 +79,32 @@ def percent(ratio: float) -> int:
     return floor(round(ratio * 100, 9) + 0.5)
 
 
-def plain_level(score_sum: float) -> Level:
+def plain_level(
+    score_sum: float, at_risk_from: float = AT_RISK_FROM, healthy_from: float = HEALTHY_FROM
+) -> Level:
     """The level without memory."""
-    if score_sum < AT_RISK_FROM:
+    if score_sum < at_risk_from:
         return "critical"
-    return "at_risk" if score_sum < HEALTHY_FROM else "healthy"
+    return "at_risk" if score_sum < healthy_from else "healthy"
 
 
-def next_level(current: Level | None, score_sum: float) -> Level:
-    """The level with hysteresis: worse at once, better only 3 points above the better level's threshold."""
-    plain = plain_level(score_sum)
+def next_level(
+    current: Level | None,
+    score_sum: float,
+    at_risk_from: float = AT_RISK_FROM,
+    healthy_from: float = HEALTHY_FROM,
+    hysteresis: float = HYSTERESIS,
+) -> Level:
+    """The level with hysteresis: worse at once, better only 3 points above the better level's threshold.
+
+    Only a what-if gives other thresholds (`scale.Scale`).
+    """
+    plain = plain_level(score_sum, at_risk_from, healthy_from)
     if current is None or _RANK[plain] <= _RANK[current]:
         return plain
-    if score_sum >= HEALTHY_FROM + HYSTERESIS:
+    if score_sum >= healthy_from + hysteresis:
         return "healthy"
-    if current == "critical" and score_sum >= AT_RISK_FROM + HYSTERESIS:
+    if current == "critical" and score_sum >= at_risk_from + hysteresis:
         return "at_risk"
     return current
 
