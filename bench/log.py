@@ -99,7 +99,7 @@ class Topics:
     """Making and deleting topics and groups."""
 
     def __init__(self, kafka: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": kafka})
+        self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 4})
 
     def create(self, name: str, partitions: int, **config: str) -> None:
         """A topic that this program may write to when this returns."""

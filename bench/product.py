@@ -44,11 +44,12 @@ class Product:
         asyncio.run(create_topics(self._settings))
         command = [sys.executable, "-m", "bench.scoring_worker", str(events), *options]
         report = measured(command, self._settings.as_env())
-        self._check()
-        self._forget()
+        self.check()
+        self.forget()
         return {**report, "cpu_seconds": report["cpu total"]}
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `WrongStateError` if the state topic does not hold what the fold in order gave."""
         topic = full_name(self._settings.topic_prefix, STATE)
         kept = newest_values(self._settings.kafka, topic, self._settings.partitions, newest)
         states = {key: decode_state(StateHeader.body(raw)) for key, raw in kept.items() if key != META_KEY}
@@ -56,7 +57,7 @@ class Product:
         wrong = [key for key in wanted if key not in states or settled(states[key]) != settled(wanted[key])]
         complain(ID, wrong, states.keys() - wanted.keys(), len(wanted))
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """All that it made but the log, so that the next run begins anew."""
         prefix, topics = self._settings.topic_prefix, Topics(self._settings.kafka)
         topics.delete(lambda name: name in wanted_topics(prefix) and name != self._activity)

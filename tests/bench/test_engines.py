@@ -80,12 +80,12 @@ def test_results_say_where_they_come_from_and_replace_only_what_was_measured(tmp
     ]
     assert found["layers_us"] == {"fold": 5.0}
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n")
+    page.write_text("before\n<!-- measured: begin -->\nstale figures\n<!-- measured: end -->\nafter\n")
     put_between_marks(page, measured_part(PLAN, machine(), rows))
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
-    assert "old" not in text
+    assert "stale figures" not in text
     assert "37,500 (25,000 to 50,000)" in text
     plot(rows, tmp_path / "plot.svg")
     assert "37,500" in (tmp_path / "plot.svg").read_text()

@@ -1,0 +1,1 @@
+"""What grows and how: memory, recovery, timers, clients, workers, rebalances, latency, Postgres."""

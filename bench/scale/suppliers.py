@@ -1,0 +1,57 @@
+"""Suppliers in bulk for measurements: a few thousand real states, copied under as many ids as are wanted."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from random import Random
+
+from agents.state_record import META_KEY, Meta, StateHeader, pack
+from bench.activity import activity
+from scoring.machine import apply, next_due
+from scoring.state import State, encode
+from scoring.time import DAY, NEVER
+from topics.decoding import ActivityEvent, decode
+from topics.partitioner import partition_of
+
+SPAN_DAYS = 60
+SEED = 11
+
+
+def realistic(count: int, events_each: int, end_ms: int | None = None) -> list[State]:
+    """States of suppliers after so many events each on average, over the 60 days before `end_ms` (now)."""
+    end_ms = end_ms or time.time_ns() // 1_000_000
+    states: dict[str, State] = {}
+    start = end_ms - SPAN_DAYS * DAY
+    for key, value in activity(count * events_each, count, SEED, start, SPAN_DAYS * DAY):
+        event = decode(key, value, (), end_ms)
+        if not isinstance(event, ActivityEvent):
+            raise TypeError(f"a made-up event was refused: {event}")
+        state = states.setdefault(event.subject, State())
+        apply(state, event.subject, event)
+        state.changes = []
+    for state in states.values():
+        next_due(state)
+    return list(states.values())
+
+
+def ids(count: int, seed: int = SEED) -> Iterator[str]:
+    """So many supplier ids, always the same."""
+    rng = Random(seed)  # noqa: S311 - load, not a secret
+    for _ in range(count):
+        yield str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
+def changelog(
+    states: list[State], count: int, partitions: int, stream_time: int
+) -> Iterator[tuple[int, bytes, bytes]]:
+    """(partition, key, value) of the state topic of `count` suppliers, before the first event of an empty log."""
+    bodies = [(encode(state), state.due) for state in states]
+    for number, supplier_id in enumerate(ids(count)):
+        body, due = bodies[number % len(bodies)]
+        key = supplier_id.encode()
+        yield partition_of(key, partitions), key, pack(StateHeader(0, -1, stream_time, due), body)
+    for partition in range(partitions):
+        meta = pack(StateHeader(0, -1, stream_time, NEVER), Meta(partitions).encode())
+        yield partition, META_KEY, meta
