@@ -79,8 +79,9 @@ async def run_shadow(
 async def _begin(consumer: AIOKafkaConsumer, topics: list[str]) -> None:
     """Take all partitions, and fix where to begin, lest a restart before the first signal skips some."""
     partitions = []
+    metadata = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - the consumer's own lists only what it reads
     for topic in topics:
-        numbers = consumer.partitions_for_topic(topic)
+        numbers = metadata.partitions_for_topic(topic)
         if not numbers:
             raise TopicsMissingError(f"there is no topic {topic}: run `success migrate`")
         partitions += [TopicPartition(topic, number) for number in sorted(numbers)]

@@ -125,8 +125,8 @@ def _conclude(console: Console, said: dict[str, Any], people: int) -> None:
         else:
             verdict = f"can't be told: {low:.0%} to {high:.0%} are all compatible with what was seen"
         console.print(
-            "Everybody counts in the group that chance put her into, whether a message reached her or not (intention to "
-            "treat). The lines per first message are many looks at few people: one in twenty strays by chance."
+            "Everybody counts in the group that chance put her into, whether a message reached her or not (intention "
+            "to treat). The lines per first message are many looks at few people: one in twenty strays by chance."
         )
         console.print(f"\n{target:.0%} fewer within 30 days? {verdict}")
     smallest = said["smallest_reduction_visible"]

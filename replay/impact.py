@@ -255,8 +255,10 @@ def _wanted(
     largest = max([effects.lift, *effects.lifts.values()])
     if not largest:
         return Wanted(None, None, now)
-    factors = [1.0, 1 / largest]
-    reductions = [now, _reduction(world, policy, effects.times(factors[1]), control)]
+    factors, reductions = [0.0, 1.0], [0.0, now]
+    if now < TARGET:
+        factors = [1.0, 1 / largest]
+        reductions = [now, _reduction(world, policy, effects.times(factors[1]), control)]
     if reductions[1] < TARGET:
         return Wanted(None, None, reductions[1])
     factor, reduction = factors[1], reductions[1]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 import math
 import random
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 
 def monthly_shop(path: Path, customers: int = 900, seed: int = 5) -> Path:
-    """A shop whose customers buy every few weeks until they go elsewhere: `customer_id;order_date;total`, dates only."""
-    rng = random.Random(seed)
-    opened = datetime(2023, 1, 2)
+    """A shop whose customers buy every few weeks until they go elsewhere: `customer_id;order_date;total`, dates."""
+    rng = random.Random(seed)  # noqa: S311 - a simulation
+    opened = datetime(2023, 1, 2, tzinfo=UTC)
     rows = []
     for number in range(customers):
         gap = math.exp(rng.gauss(math.log(26), 0.6))
@@ -35,7 +35,7 @@ def monthly_shop(path: Path, customers: int = 900, seed: int = 5) -> Path:
 
 def daily_game(path: Path, players: int = 500, seed: int = 8) -> Path:
     """A game played most days: `ts,uid,action` with seconds since 1970, actions of its own; nobody says goodbye."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - a simulation
     start, rows = 1_700_000_000, []
     for number in range(players):
         joined = rng.uniform(0, 60)
@@ -63,8 +63,8 @@ def daily_game(path: Path, players: int = 500, seed: int = 8) -> Path:
 
 def subscriptions(path: Path, members: int = 700, seed: int = 3) -> Path:
     """A gym's app that notes cancellations: `Member,When,What` with ISO times and zones, some rows broken."""
-    rng = random.Random(seed)
-    first, rows = datetime(2024, 3, 1), []
+    rng = random.Random(seed)  # noqa: S311 - a simulation
+    first, rows = datetime(2024, 3, 1, tzinfo=UTC), []
     for number in range(members):
         day, mood = rng.uniform(0, 120), rng.uniform(0.3, 1.0)
         while day < 300:
@@ -89,8 +89,8 @@ def subscriptions(path: Path, members: int = 700, seed: int = 3) -> Path:
 
 def purchases_without_header(path: Path, seed: int = 11) -> Path:
     """Columns of numbers apart by blanks, no header, dates as 19970115: customer, date, pieces, amount."""
-    rng = random.Random(seed)
-    first, rows = datetime(1997, 1, 1), []
+    rng = random.Random(seed)  # noqa: S311 - a simulation
+    first, rows = datetime(1997, 1, 1, tzinfo=UTC), []
     for number in range(1, 1200):
         day, rate, alive = rng.uniform(0, 84), rng.gammavariate(0.9, 1 / 45), rng.expovariate(1 / 300)
         ends = day + alive

@@ -144,7 +144,7 @@ def test_the_default_model_says_that_it_was_fitted_on_a_simulation():
 
 
 def test_a_model_file_that_does_not_fit_says_what_is_wrong(tmp_path):
-    with pytest.raises(ModelError, match="nowhere.toml: can't be read"):
+    with pytest.raises(ModelError, match=r"nowhere\.toml: can't be read"):
         load_model(tmp_path / "nowhere.toml")
     with pytest.raises(ModelError, match="one weight for each signal"):
         parse_model('origin = "x"\nintercept = 0.0\n[weights]\noverdue = 1.0\n', "mine.toml")
