@@ -14,6 +14,7 @@ from scoring.policy import Policy
 from scoring.signals import CONDITION_MET
 from scoring.state import State
 from scoring.time import DAY, HOUR, MINUTE
+from store.times import to_time
 from tests.delivery.mail_server import MailServer
 from tests.delivery.world import NOW, World
 from topics.decoding import ActivityEvent
@@ -97,11 +98,11 @@ async def test_mautic_6729_a_cap_also_holds_for_what_falls_due_at_once_after_an_
     assert found["signed_up"] == found["high_usage_free_tier"] == ("suppressed", "weekly_cap")
 
 
-async def test_mautic_10575_a_hold_or_an_opt_out_also_stops_what_was_scheduled_or_is_being_retried(
+async def test_mautic_10575_a_hold_an_opt_out_or_a_pause_also_stops_what_was_scheduled_or_is_being_retried(
     world: World, mail_server: MailServer
 ) -> None:
     mail_server.data = lambda _message: "451 later"
-    suppliers = [await world.supplier() for _ in range(2)]
+    suppliers = [await world.supplier() for _ in range(3)]
     rows = [await world.row(supplier, "low_client_adoption") for supplier in suppliers]
     delivery = world.delivery()
     await delivery.deliver_due()
@@ -109,11 +110,33 @@ async def test_mautic_10575_a_hold_or_an_opt_out_also_stops_what_was_scheduled_o
 
     await world.hold(suppliers[0], is_held=True)
     await world.query("UPDATE suppliers SET all_opt_out = true WHERE id = %s", suppliers[1])
+    await pause(world, suppliers[2], NOW + 30 * DAY)
     world.clock.advance_to(NOW + 2 * HOUR)
     await delivery.deliver_due()
 
     assert mail_server.accepted == []
-    assert [await world.status(row) for row in rows] == [("suppressed", "held"), ("suppressed", "opted_out")]
+    assert [await world.status(row) for row in rows] == [
+        ("suppressed", "held"),
+        ("suppressed", "opted_out"),
+        ("suppressed", "paused"),
+    ]
+
+
+@pytest.mark.parametrize(("before", "status"), [(1, ("suppressed", "paused")), (0, ("sent", None))])
+async def test_mautic_10575_a_pause_lasts_to_the_millisecond(
+    world: World, before: int, status: tuple[str, str | None]
+) -> None:
+    supplier = await world.supplier()
+    await pause(world, supplier, NOW + 30 * DAY)
+    world.clock.advance_to(NOW + 30 * DAY - before)
+    row = await world.row(supplier, "low_client_adoption")
+    await world.delivery().deliver_due()
+    assert await world.status(row) == status
+
+
+async def pause(world: World, supplier_id: str, until: int) -> None:
+    """She wants no messages until then."""
+    await world.query("UPDATE suppliers SET paused_until = %s WHERE id = %s", to_time(until), supplier_id)
 
 
 async def test_mautic_4635_who_never_came_is_missed_as_well(world: World, mail_server: MailServer) -> None:

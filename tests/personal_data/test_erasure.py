@@ -116,7 +116,7 @@ async def test_the_erasure_is_published_as_an_empty_profile_record(
 
 
 @pytest.mark.parametrize("by", ["api", "profile record"])
-async def test_an_erased_supplier_does_not_come_back(
+async def test_mautic_5699_an_erased_supplier_does_not_come_back(
     world: World, writer: InterventionWriter, api: AsyncClient, token: Token, by: str
 ) -> None:
     supplier = await zuleika(world)
