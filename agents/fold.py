@@ -6,10 +6,12 @@ the same object, so the same log gives the same answers in all of them.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import Any, Protocol
+from operator import itemgetter
+from typing import Protocol
 
 from agents.state_record import META_KEY, Meta, StateHeader, pack
 from scoring.health import snapshot
@@ -31,6 +33,10 @@ GRACE_MS = 60_000
 TOPIC_OF_SIGNAL = {RISK_CHANGED: RISK_CHANGES, MILESTONE_ACHIEVED: MILESTONES, CONDITION_MET: CONDITIONS}
 
 Headers = Sequence[tuple[str, bytes]]
+SignalRecord = tuple[str, bytes, bytes]
+"""(catalogue name of the topic, key, value)"""
+Place = tuple[int, int] | tuple[int, int, int, str]
+"""(index of the record, 1) of what an event brought about; (index, 0, due, supplier) of what fired before it."""
 DeadLetter = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
@@ -79,6 +85,8 @@ class Supplier:
     id: str
     state: State
     touched: bool = False
+    waiting: list[tuple[ActivityEvent, int]] = field(default_factory=list)
+    """Events of the batch that were read and not folded yet, each with its index in it."""
 
 
 @dataclass(slots=True)
@@ -89,8 +97,7 @@ class Flush:
     """
 
     health: list[tuple[bytes, bytes]]
-    signals: list[tuple[str, bytes, bytes]]
-    """(catalogue name of the topic, key, value)"""
+    signals: list[SignalRecord]
     dead_letters: list[DeadLetter]
     changelog: list[tuple[bytes, bytes]]
     watermark: int
@@ -135,7 +142,11 @@ class PartitionFold:
     _touched: list[Supplier] = field(default_factory=list)
     _heap: list[tuple[int, str]] = field(default_factory=list)
     _scheduled: dict[str, int] = field(default_factory=dict)
-    _signals: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    _signals: list[SignalRecord] = field(default_factory=list)
+    _placed: list[tuple[Place, SignalRecord]] = field(default_factory=list)
+    """Signals of the batch that is being folded, each with its place in the stream."""
+    _times: list[int] = field(default_factory=list)
+    """The stream time at each record of that batch."""
     _dead_letters: list[DeadLetter] = field(default_factory=list)
     _flushed_watermark: int = -1
     _ahead_until: int = -1
@@ -181,8 +192,14 @@ class PartitionFold:
     # --- records and time
 
     def process(self, records: Iterable[Record]) -> None:
-        """Fold records in offset order; those at or below the watermark are skipped."""
-        grace = self.grace_ms
+        """Fold records in offset order; those at or below the watermark are skipped.
+
+        They are read one after another, then folded supplier by supplier, which keeps one state at a time in the
+        processor's caches. Before each event the supplier's time moves to where the stream's was when the event was
+        read, and signals are put in the order of the stream: neither depends on where a batch ends.
+        """
+        waiting: list[Supplier] = []
+        times = self._times
         for record in records:
             offset = record.offset
             if offset <= self.watermark:
@@ -200,29 +217,40 @@ class PartitionFold:
             at = event.at if event.at < append_ms else append_ms  # noqa: FURB136 - twice as fast as min()
             if at > self.stream_time:  # noqa: PLR1730 - as above
                 self.stream_time = at
-            if grace is not None and self._heap and self._heap[0][0] <= self.stream_time - grace:
-                self._fire(self.stream_time - grace)
             if offset <= self._ahead_until and self._already_holds(event.subject, offset):
                 continue
-            self._apply(supplier, event)
-        if grace is not None:
-            self._fire(self.stream_time - grace)
+            if not supplier.waiting:
+                waiting.append(supplier)
+            supplier.waiting.append((event, len(times)))
+            times.append(self.stream_time)
+        for supplier in waiting:
+            self._fold_waiting(supplier)
+        if self.grace_ms is not None:
+            self._fire(self.stream_time - self.grace_ms)
+        self._put_in_order()
+        times.clear()
 
-    def _apply(self, supplier: Supplier, event: Any) -> None:
-        state = supplier.state
-        signals = apply(state, supplier.id, event)
-        self.counters.events += 1
+    def _fold_waiting(self, supplier: Supplier) -> None:
+        state, supplier_id, grace, times = supplier.state, supplier.id, self.grace_ms, self._times
+        for event, place in supplier.waiting:
+            if grace is not None and state.due <= times[place] - grace:
+                self._gather_fired(supplier_id, advance(state, supplier_id, times[place] - grace))
+            signals = apply(state, supplier_id, event)
+            if signals:
+                self._gather(supplier_id, signals, (place, 1))
+        self.counters.events += len(supplier.waiting)
+        supplier.waiting = []
         if not supplier.touched:
             self._touch(supplier)
-        if state.due < self._scheduled.get(supplier.id, NEVER):
+        if state.due < self._scheduled.get(supplier_id, NEVER):
             self._schedule(supplier)
-        if signals:
-            self._gather(supplier.id, signals)
 
     def fire_due(self, to_ms: int) -> int:
         """Fire everything due at or before `to_ms` for all suppliers, in due order; the number of signals."""
         self.stream_time = max(self.stream_time, to_ms + (self.grace_ms or 0))
-        return self._fire(to_ms)
+        fired = self._fire(to_ms)
+        self._put_in_order()
+        return fired
 
     def next_due(self) -> int | None:
         """A lower bound in ms of when something falls due next; None if nothing will."""
@@ -247,7 +275,7 @@ class PartitionFold:
             if not supplier.touched:
                 self._touch(supplier)
             self._schedule(supplier)
-            self._gather(supplier_id, signals)
+            self._gather_fired(supplier_id, signals)
             fired += len(signals)
         return fired
 
@@ -286,11 +314,23 @@ class PartitionFold:
 
     # --- what goes out
 
-    def _gather(self, supplier_id: str, signals: Iterable[Signal]) -> None:
+    def _gather(self, supplier_id: str, signals: Iterable[Signal], place: Place) -> None:
         key = supplier_id.encode()
         for signal in signals:
             value = encode_event(signal.type, signal.id, SOURCE, supplier_id, signal.at, signal.data)
-            self._signals.append((TOPIC_OF_SIGNAL[signal.type], key, value))
+            self._placed.append((place, (TOPIC_OF_SIGNAL[signal.type], key, value)))
+
+    def _gather_fired(self, supplier_id: str, signals: Iterable[Signal]) -> None:
+        """What time fired comes before the record that moved the stream past its due time, in due order."""
+        grace = self.grace_ms or 0
+        for signal in signals:
+            moved_by = bisect_left(self._times, signal.at + grace)
+            self._gather(supplier_id, (signal,), (moved_by, 0, signal.at, supplier_id))
+
+    def _put_in_order(self) -> None:
+        self._placed.sort(key=itemgetter(0))
+        self._signals += [record for _, record in self._placed]
+        self._placed.clear()
 
     def _set_aside(self, record: Record, verdict: object) -> None:
         if isinstance(verdict, Refusal):

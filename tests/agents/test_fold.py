@@ -165,6 +165,19 @@ def test_more_suppliers_than_fit_into_the_cache_are_decoded_anew() -> None:
         assert (mine.seq, mine.clock, mine.recent) == (theirs.seq, theirs.clock, theirs.recent)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_where_a_batch_ends_changes_neither_signals_nor_their_order(seed: int) -> None:
+    lines = with_late_ones(list(activity(1_500, 12, seed, T0, 40 * DAY)), Random(seed))  # noqa: S311 - a test
+    records = [FakeRecord(key, value, place, T0 + 41 * DAY) for place, (key, value) in enumerate(lines)]
+    at_once, one_by_one = PartitionFold(0, 1), PartitionFold(0, 1)
+    at_once.process(records)
+    for record in records:
+        one_by_one.process([record])
+    expected = one_by_one.take_flush()
+    assert len({key for _, key, _ in expected.signals}) == 12
+    assert at_once.take_flush() == expected
+
+
 # --- recovery
 
 
