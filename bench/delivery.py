@@ -1,7 +1,7 @@
 """How many emails a second delivery hands to a mail server: `python -m bench.delivery`.
 
-Starts an ephemeral stack (or takes one by --database-url and --smtp-url), writes due rows for as many suppliers, and
-lets 1, 2 and 4 `success deliver --once`-like processes at them, on the real Postgres and the real SMTP sink.
+Starts an ephemeral stack, writes a due row for each of as many suppliers, and lets 1, 2 and 4 processes that deliver as
+`success deliver --once` does at them, on the real Postgres and the real SMTP sink.
 """
 
 from __future__ import annotations
