@@ -75,7 +75,7 @@ class ChurnResponse(Answer):
 )
 async def churn(caller: Staff, supplier_id: OwnSupplier, services: InServices, request: Request) -> Response:
     """Say how likely she is to leave and why; for agents and services."""
-    async with services.transaction(caller) as conn:
+    async with services.reading(caller) as conn:
         known = await read_known(conn, supplier_id)
     if known is None:
         raise no_such_supplier()

@@ -192,7 +192,7 @@ async def score(
     supplier_id: OwnSupplier, caller: AnyCaller, services: InServices, request: Request
 ) -> Response:
     """Say how a supplier stands: score, level, points by component, trend."""
-    async with services.transaction(caller) as conn:
+    async with services.reading(caller) as conn:
         try:
             found = await store.read_score(conn, supplier_id, services.clock.now_ms())
         except LookupError:
@@ -215,7 +215,7 @@ async def history(
 ) -> Response:
     """Give every change of the displayed score or of the level, oldest first."""
     since = page.since(services.clock.now_ms())
-    async with services.transaction(caller) as conn:
+    async with services.reading(caller) as conn:
         if not await store.is_known(conn, supplier_id):
             raise no_such_supplier()
         found = await store.read_history(conn, supplier_id, since, page.after, page.limit)
@@ -243,7 +243,7 @@ async def explain(
 ) -> Response:
     """Give each change with its causes, whose points add up; for agents and services."""
     since = page.since(services.clock.now_ms())
-    async with services.transaction(caller) as conn:
+    async with services.reading(caller) as conn:
         if not await store.is_known(conn, supplier_id):
             raise no_such_supplier()
         found = await store.read_explained(conn, supplier_id, since, page.after, page.limit)

@@ -5,6 +5,7 @@ Counted in the process by the caller of the token (role and subject), so that a 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from http import HTTPStatus
 from math import ceil
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem
 
+SWEEP_EVERY_S = 10.0
 _USAGE = "rate_limit_headers"
 
 
@@ -25,13 +27,16 @@ class Limits:
 
     def __init__(self, rule: str) -> None:
         self._rule = None if rule == "off" else parse(rule)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._storage = MemoryStorage()
+        self._limiter = SlidingWindowCounterRateLimiter(self._storage)
+        self._pause: asyncio.Task[None] | None = None
 
     async def count(self, scope: Scope, who: str) -> None:
         """Count a request of this caller; Problem 429 beyond the limit."""
         rule = self._rule
         if rule is None:
             return
+        self._sweep_seldom()
         allowed = await self._limiter.hit(rule, who)
         stats = await self._limiter.get_window_stats(rule, who)
         reset_s = max(1, ceil(stats.reset_time - time.time()))
@@ -48,6 +53,12 @@ class Limits:
                 f"more than {rule.amount} requests in {rule.get_expiry()} s: wait {reset_s} s",
                 headers={"Retry-After": str(reset_s)},
             )
+
+    def _sweep_seldom(self) -> None:
+        """Let the storage look for what has expired every some seconds; by itself it does so at every request."""
+        sweep = self._storage.timer
+        if sweep is not None and sweep.done() and sweep is not self._pause:
+            self._pause = self._storage.timer = asyncio.create_task(asyncio.sleep(SWEEP_EVERY_S))
 
 
 class LimitHeaders:

@@ -165,7 +165,7 @@ async def of_supplier(
     supplier_id: OwnSupplier, caller: AnyCaller, services: InServices, request: Request
 ) -> Response:
     """Give every milestone with its progress (0 to 1) and what comes next."""
-    async with services.transaction(caller) as conn:
+    async with services.reading(caller) as conn:
         known = await score.read_known(conn, supplier_id)
         if known is None:
             raise no_such_supplier()

@@ -111,7 +111,7 @@ async def recommendations(
     ] = None,
 ) -> Response:
     """Say what would help, and by how much: each action is put through the score's own formula."""
-    async with services.transaction(caller) as conn:
+    async with services.reading(caller) as conn:
         known = await read_known(conn, supplier_id)
     if known is None:
         raise no_such_supplier()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import click
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from api.app import build_app
@@ -43,7 +44,8 @@ def api(host: str | None, port: int | None, access_log: bool) -> None:
         server_header=False,
         timeout_graceful_shutdown=10,
     )
-    asyncio.run(_serve(app, config))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(app, config))
 
 
 class _Server(uvicorn.Server):
