@@ -55,7 +55,12 @@ async def published_letters(conn: AsyncConnection, positions: Sequence[Position]
 
 
 async def note_published(
-    conn: AsyncConnection, actor: Actor, position: Position, stamp: datetime, supplier_id: str, now_ms: int
+    conn: AsyncConnection,
+    actor: Actor,
+    position: Position,
+    stamp: datetime,
+    supplier_id: str | None,
+    now_ms: int,
 ) -> None:
     """Note that a dead letter was mended and published again."""
     partition, offset = position

@@ -51,7 +51,10 @@ async def call_list(conn: AsyncConnection, now: datetime, policy: Policy, wanted
 def churn_reasons(snapshot: Mapping[str, Any] | None) -> list[tuple[str, float]]:
     """What raises her churn probability, most first: each signal in words, and what it adds to the logit."""
     found = explain((snapshot or {}).get("churn_signals") or {})
-    raising = [(words.CHURN_SIGNALS.get(one.signal, one.signal), one.value * one.weight) for one in found]
+    raising = [
+        (words.CHURN_SIGNALS.get(one.signal, words.phrase(one.signal)), one.value * one.weight)
+        for one in found
+    ]
     return [one for one in raising if one[1] > 0]
 
 
@@ -59,7 +62,8 @@ def snapshot_of(row: dict[str, Any]) -> dict[str, Any]:
     """The `data` of the newest health snapshot, as far as recommendations look at it; empty without one."""
     if not row.get("facts"):
         return {}
-    return row["facts"] | {"level": row["level"], "score": row["score"]}
+    facts: dict[str, Any] = row["facts"]
+    return facts | {"level": row["level"], "score": row["score"]}
 
 
 def next_step(row: dict[str, Any]) -> Recommendation | None:

@@ -156,7 +156,7 @@ def _refusal(topic: str, key: str, value: bytes, now_ms: int) -> Refusal | None:
         return profile if isinstance(profile, Refusal) else None
     if topic in MODELS:
         record = SimpleNamespace(key=key.encode(), value=value)
-        signal = read_signal(topic, record)  # type: ignore[arg-type]  # it looks at key and value only
+        signal = read_signal(topic, record)  # it looks at key and value only
         return signal if isinstance(signal, Refusal) else None
     return Refusal(f"wrong_field: nothing is published to {topic} from here")
 

@@ -37,7 +37,7 @@ async def today(request: Request, agent: SignedIn, services: InServices) -> Resp
     now = to_time(services.clock.now_ms())
     midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
     async with services.transaction(agent) as conn:
-        found = {
+        found: dict[str, Any] = {
             "levels": _levels(await store.population_moves(conn), midnight),
             "calls": await _calls(conn, services, now, TO_CALL),
             "changes": await _changes(conn, now),
@@ -141,9 +141,12 @@ def _tallies(found: list[dict[str, Any]]) -> dict[str, Any]:
             reasons[row["reason"]] = reasons.get(row["reason"], 0) + row["messages"]
         if row["status"] == "scheduled":
             waiting[row["template"]] = waiting.get(row["template"], 0) + row["messages"]
-    by_number = {"key": lambda one: -one[1]}
     return {
         "status": status,
-        "reasons": sorted(reasons.items(), **by_number),
-        "waiting": sorted(waiting.items(), **by_number),
+        "reasons": _most_first(reasons),
+        "waiting": _most_first(waiting),
     }
+
+
+def _most_first(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda one: -one[1])

@@ -82,6 +82,8 @@ MILESTONES = {
 CHURN_SIGNALS = {
     "login_silence": "Days since the last login",
     "overdue": "Overdue for her rhythm of logins",
+    "slow_rhythm": "Long gaps between her logins",
+    "few_logins": "Few login days so far",
     "rare_logins": "Few login days this month",
     "login_fall": "Fewer logins than usual",
     "unused_features": "Key features not used",

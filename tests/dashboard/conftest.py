@@ -18,12 +18,14 @@ from psycopg_pool import AsyncConnectionPool
 from api.app import build_app
 from api.auth import sign
 from runtime.clock import ManualClock
+from runtime.embedded import Addresses
 from runtime.settings import Settings
 from scoring.policy import Policy
 from store import health
 from store.database import Role as DatabaseRole
 from store.database import open_pool
 from store.migrate import migrate
+from tests.conftest import own_settings
 from tests.dashboard.seed import seed
 from tests.delivery.world import NOW, World
 from tests.store.databases import database
@@ -63,6 +65,13 @@ class Desk:
         return await self.client.post(address, data={"csrf": self.csrf} | fields)
 
 
+@pytest.fixture(scope="session")
+def settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings with topics and a database that the tests of the dashboard share; each makes suppliers of its own."""
+    with own_settings(stack, tmp_path_factory.mktemp("dashboard") / "state") as own:
+        yield own
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     """Nine on a Monday morning in London, until it is moved."""
@@ -80,7 +89,9 @@ async def world(settings: Settings, clock: ManualClock) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, clock: ManualClock, policy: Policy | None = None) -> AsyncIterator[Desk]:
+async def serving(
+    settings: Settings, clock: ManualClock, policy: Policy | None = None
+) -> AsyncIterator[Desk]:
     """A desk of an app whose lifespan has started; nobody is signed in."""
     app = build_app(settings, clock, policy)
     async with app.router.lifespan_context(app):
@@ -103,12 +114,16 @@ async def desk(stranger: Desk) -> Desk:
     return stranger
 
 
-async def add_changes(world: World, supplier_id: str, *changes: tuple[int, int, str], **causes: float) -> None:
+async def add_changes(
+    world: World, supplier_id: str, *changes: tuple[int, int, str], **causes: float
+) -> None:
     """Store changes of her score, each (time in ms, score, level), as the intervention agent does.
 
     `causes`: points by component, of each change.
     """
-    found = await world.query("SELECT max(seq) AS seq FROM health_history WHERE supplier_id = %s", supplier_id)
+    found = await world.query(
+        "SELECT max(seq) AS seq FROM health_history WHERE supplier_id = %s", supplier_id
+    )
     first = (found[0]["seq"] or 0) + 1
     rows = [
         {
@@ -137,6 +152,16 @@ def large(stack: Any) -> Iterator[str]:
         with psycopg.connect(url, autocommit=True) as conn:
             seed(conn)
         yield url
+
+
+@pytest.fixture
+def token(settings: Settings) -> Any:
+    """A signed token: `token("agent", "emma")`."""
+
+    def made(role: Any, subject: str) -> str:
+        return sign(settings, role, subject, 3600, int(time.time()))
+
+    return made
 
 
 def fresh_id() -> str:

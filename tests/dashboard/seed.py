@@ -19,13 +19,15 @@ STATEMENTS = (
     FROM (SELECT *, (hashtext(id::text) & 1023) % 100 AS score FROM suppliers) s""",
     """INSERT INTO health_history (id, supplier_id, seq, at, score, risk_level)
     SELECT gen_random_uuid(), h.supplier_id, step,
-        '2026-01-01Z'::timestamptz + step * interval '5 days' + (hashtext(h.supplier_id::text) & 65535) * interval '6 s',
+        '2026-01-01Z'::timestamptz + step * interval '5 days' 
+            + (hashtext(h.supplier_id::text) & 65535) * interval '6 s',
         score, CASE WHEN score < 40 THEN 'critical' WHEN score < 70 THEN 'at_risk' ELSE 'healthy' END
     FROM customer_health h, generate_series(1, 3) step,
         LATERAL (SELECT CASE step WHEN 3 THEN h.health_score ELSE (h.health_score + step * 37) % 100 END AS score) s""",
     """INSERT INTO success_interventions (supplier_id, trigger_condition, intervention_type, template_used, status,
         reason, due_at, not_before, sent_at, signal_id, signal_at, experiment, variant, metadata)
-    SELECT id, t, 'email', t, status, CASE status WHEN 'suppressed' THEN (ARRAY['weekly_cap', 'healthy'])[1 + k % 2] END,
+    SELECT id, t, 'email', t, status,
+        CASE status WHEN 'suppressed' THEN (ARRAY['weekly_cap', 'healthy'])[1 + k % 2] END,
         at, at, CASE status WHEN 'sent' THEN at END, gen_random_uuid(), at,
         CASE WHEN status <> 'scheduled' AND k = 1 THEN 'holdout' END,
         CASE WHEN status <> 'scheduled' AND k = 1 THEN 'treated' END, '{}'

@@ -1,4 +1,4 @@
-"""No query of the dashboard reads a large table as a whole: Postgres's own plans, with and without knowing the values."""
+"""No query of the dashboard reads a large table as a whole: Postgres's own plans, knowing the values and not."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
         "outgoing": {"until": UNTIL, "most": 8},
         "messages_of_status": LATER | {"status": "sent", "outcome": "opened"},
         "messages_of_reason": LATER | {"reason": "weekly_cap", "template": ""},
-        "messages_of_template": LATER | {"template": "quick_win", "status": "sent", "variant": "", "outcome": ""},
+        "messages_of_template": LATER
+        | {"template": "quick_win", "status": "sent", "variant": "", "outcome": ""},
     },
     "dashboard_supplier": {
         "supplier": {"supplier": ONE},
@@ -90,14 +91,18 @@ def conn(large: str) -> Iterator[psycopg.Connection]:
     """A connection as the API has it for an agent; nothing it does stays."""
     with psycopg.connect(large) as made:
         made.execute("SET ROLE success_api")
-        made.execute("SELECT set_config('request.jwt.claims', '{\"role\": \"agent\", \"sub\": \"emma\"}', true)")
+        made.execute('SELECT set_config(\'request.jwt.claims\', \'{"role": "agent", "sub": "emma"}\', true)')
         yield made
         made.rollback()
 
 
 def nodes(plan: dict[str, Any], limited: bool = False) -> Iterator[tuple[dict[str, Any], bool]]:
     """Each node of a plan, and whether a limit above ends it early (a sort in between needs everything)."""
-    limited = (limited or plan["Node Type"] == "Limit") and plan["Node Type"] not in {"Sort", "Aggregate", "Hash"}
+    limited = (limited or plan["Node Type"] == "Limit") and plan["Node Type"] not in {
+        "Sort",
+        "Aggregate",
+        "Hash",
+    }
     yield plan, limited
     for child in plan.get("Plans", ()):
         yield from nodes(child, limited)
@@ -152,7 +157,13 @@ def test_a_prepared_query_does_neither(conn: psycopg.Connection, file: str, name
 
 @pytest.mark.parametrize(
     ("term", "most_blocks"),
-    [("supplier-77@example.com", 200), ("golden wed", 3000), (ONE, 200), ("weddings", 3000), ("zzz nobody", 200)],
+    [
+        ("supplier-77@example.com", 200),
+        ("golden wed", 3000),
+        (ONE, 200),
+        ("weddings", 3000),
+        ("zzz nobody", 200),
+    ],
 )
 def test_a_search_looks_at_few_blocks(conn: psycopg.Connection, term: str, most_blocks: int) -> None:
     """Its plan is inside a function; what it touched is counted instead. All suppliers are about 600 blocks."""

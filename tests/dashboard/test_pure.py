@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.dashboard import words
 from api.dashboard.intervals import Interval, difference, share, verdict
 from api.dashboard.letters import Letter, Mended, judge
 from api.dashboard.population import cohorts, movement, over_time
 from api.dashboard.priority import priority
 from api.dashboard.rendering import as_json, points, relative
 from api.dashboard.timeline import timeline
-from scoring.policy import Policy
+from scoring.churn import SIGNALS
+from scoring.decide import Reason
+from scoring.metrics import COMPONENTS
+from scoring.policy import Channel, Policy
+from scoring.signals import MILESTONES
 from store.dashboard_supplier import Happened
 from topics.catalog import ACTIVITY, INTERVENTIONS, PROFILES
 from topics.outcome import Refusal
@@ -200,7 +205,12 @@ def test_a_page_never_parts_what_happened_at_the_same_moment() -> None:
 
 
 def move(day: int, previous: str, level: str, suppliers: int) -> dict[str, Any]:
-    return {"day": (NOON + timedelta(days=day)).date(), "previous": previous, "level": level, "suppliers": suppliers}
+    return {
+        "day": (NOON + timedelta(days=day)).date(),
+        "previous": previous,
+        "level": level,
+        "suppliers": suppliers,
+    }
 
 
 MOVES = [
@@ -213,7 +223,11 @@ MOVES = [
 
 def test_levels_over_time_add_up_all_moves_also_those_before_the_chart() -> None:
     series = over_time(MOVES, (NOON - timedelta(days=2)).date(), NOON.date())
-    assert [(day["critical"], day["at_risk"], day["healthy"]) for day in series] == [(6, 0, 4), (6, 1, 3), (4, 1, 3)]
+    assert [(day["critical"], day["at_risk"], day["healthy"]) for day in series] == [
+        (6, 0, 4),
+        (6, 1, 3),
+        (4, 1, 3),
+    ]
 
 
 def test_movement_counts_what_lies_in_the_period() -> None:
@@ -224,7 +238,8 @@ def test_movement_counts_what_lies_in_the_period() -> None:
 def test_cohorts_come_newest_first_and_the_unknown_last() -> None:
     weeks = [NOON.date() - timedelta(days=7 * back) for back in (0, 1)]
     standing = [
-        {"cohort": cohort, "level": "healthy", "band": 15, "suppliers": 2} for cohort in (None, weeks[1], weeks[0])
+        {"cohort": cohort, "level": "healthy", "band": 15, "suppliers": 2}
+        for cohort in (None, weeks[1], weeks[0])
     ]
     assert [row["week"] for row in cohorts(standing)] == [*weeks, None]
 
@@ -233,11 +248,18 @@ def test_cohorts_come_newest_first_and_the_unknown_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0, "now"), (59, "now"), (-60, "in 1 min"), (3599, "59 min ago"), (7200, "2 h ago"), (3 * 86400, "3 d ago")],
+    ("seconds", "said"),
+    [
+        (0, "now"),
+        (59, "now"),
+        (-60, "in 1 min"),
+        (3599, "59 min ago"),
+        (7200, "2 h ago"),
+        (3 * 86400, "3 d ago"),
+    ],
 )
-def test_times_are_told_relative_to_now(seconds: int, words: str) -> None:
-    assert relative(NOON - timedelta(seconds=seconds), NOON) == words
+def test_times_are_told_relative_to_now(seconds: int, said: str) -> None:
+    assert relative(NOON - timedelta(seconds=seconds), NOON) == said
 
 
 def test_points_carry_a_sign() -> None:
@@ -248,6 +270,14 @@ def test_json_in_a_page_can_not_end_its_element() -> None:
     text = str(as_json({"name": "</script><b>"}))
     assert "<" not in text
     assert json.loads(text) == {"name": "</script><b>"}
+
+
+def test_whatever_an_agent_may_read_has_words() -> None:
+    assert set(SIGNALS) <= set(words.CHURN_SIGNALS)
+    assert set(get_args(Reason)) <= set(words.REASONS)
+    assert set(COMPONENTS) == set(words.COMPONENTS) == set(words.FULL_POINTS)
+    assert set(get_args(Channel)) == set(words.CHANNELS)
+    assert set(MILESTONES) == set(words.MILESTONES)
 
 
 # dead letters ----------------------------------------------------------------------------------------
