@@ -363,9 +363,9 @@ async def test_she_is_not_interrupted_in_the_middle_of_a_word(coach_of: MakeCoac
     field = coach.page.get_by_test_id("form-name")
     await field.press_sequentially("Sum", delay=10)
     await reach(world, coach.supplier, "first_form")
-    await field.press_sequentially("mer wedding enquiries", delay=60)
+    await field.press_sequentially("mer enquiries", delay=60)
 
-    assert await field.input_value() == "Summer wedding enquiries"
+    assert await field.input_value() == "Summer enquiries"
     await expect(coach.modal.get_by_text(CONGRATULATIONS)).to_be_visible()
 
 

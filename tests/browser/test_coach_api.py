@@ -12,12 +12,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 import pytest_asyncio
-from httpx import AsyncClient, Response
+from httpx import AsyncClient, Response, TransportError
 
 from api import coach_stream
 from runtime.settings import Settings
 from tests.browser.coach_page import CONGRATULATIONS, HEALTHY, remembered, told, until
+from tests.browser.serving import PATIENCE_S, free_ports
 from tests.browser.test_coach import reach
+from tests.deliver_command.test_deliver import success
 from tests.delivery.world import World
 from topics.signals import InterventionChanged
 
@@ -316,6 +318,27 @@ async def test_a_lost_connection_to_postgres_loses_no_news(
                 await conn.execute("SELECT pg_terminate_backend(%s)", (pid,))
         await reach(world, her, "first_form")
         assert (await stream.next())[2]["type"] == "first_form"
+
+
+async def test_a_server_that_is_told_to_stop_does_not_wait_for_its_streams(
+    world: World, signed: Callable[..., dict[str, str]], browser_settings: Settings
+) -> None:
+    her = await world.supplier()
+    (port,) = free_ports(1)
+    process = await success(browser_settings, "api", "--port", str(port))
+    async with AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SOON_S) as client:
+        await until(lambda: _answers(client), PATIENCE_S)
+        async with listening(client, her, signed("supplier", her)) as stream:
+            await stream.next()
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 9) == 0, "uvicorn's own patience is 10 s"
+
+
+async def _answers(client: AsyncClient) -> bool:
+    try:
+        return (await client.get("/healthz")).status_code == 200
+    except TransportError:
+        return False
 
 
 async def listeners(settings: Settings) -> list[int]:

@@ -31,30 +31,27 @@ async def test_it_looks_right(
 
     async def keep(name: str) -> None:
         await screenshot(page, f"coach-{name}-{width}-{scheme}")
+        if width == min(SIZES):  # what axe finds depends on the colours, not on the size
+            await axe(page)
         assert await page.evaluate(NO_OVERFLOW), f"{name} is wider than the screen"
 
     await coach.visit("/forms")
     await coach.ready()
     await keep("pill")
-    await axe(page)
     await coach.pill.click()
     await expect(coach.card.locator(".tip")).to_be_visible()
     await keep("card")
-    await axe(page)
     for fold in await coach.card.locator("summary").all():
         await fold.click()
     await coach.card.locator("milestone-card").last.scroll_into_view_if_needed()
     await keep("card-unfolded")
-    await axe(page)
     await coach.card.get_by_role("button", name="Pick a time").click()
     await coach.card.get_by_label("Another time").click()
     await keep("call")
-    await axe(page)
     await coach.card.get_by_role("button", name="Back").click()
     await reach(world, coach.supplier, "first_form")
     await expect(coach.modal.get_by_text(CONGRATULATIONS)).to_be_visible()
     await keep("celebration")
-    await axe(page)
 
 
 async def test_the_other_states_look_right(

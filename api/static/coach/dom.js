@@ -49,16 +49,23 @@ export function prefersStillness() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }
 
-/** Whether an element, perhaps inside open shadow roots, takes text. */
-export function takesText(element) {
+/** Whether `part` lies over the field that the page's user types in just now; fields inside `own` don't count. */
+export function covers(part, own) {
+  const field = focused();
+  if (!takesText(field) || own.contains(field)) return false;
+  const [one, other] = [part.getBoundingClientRect(), field.getBoundingClientRect()];
+  return one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom;
+}
+
+function takesText(element) {
   if (!element) return false;
   if (element.isContentEditable || element.tagName === "TEXTAREA") return true;
   return element.tagName === "INPUT" && !/^(button|checkbox|color|file|hidden|image|radio|range|reset|submit)$/.test(element.type);
 }
 
 /** The focused element of the page, looked for inside open shadow roots as well. */
-export function focused(root = document) {
-  let element = root.activeElement;
+function focused() {
+  let element = document.activeElement;
   while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
   return element;
 }

@@ -27,8 +27,8 @@ const DARK = `
 export const BASE = `
 :host { ${LIGHT} --round: var(--success-radius, 14px); font: 400 16px/1.5 var(--success-font, -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, Helvetica, Arial, sans-serif); color: var(--ink); }
 @media (prefers-color-scheme: dark) { :host { ${DARK} } }
-:host([theme="light"]), :host-context([data-success-theme="light"]) { ${LIGHT} }
-:host([theme="dark"]), :host-context([data-success-theme="dark"]) { ${DARK} }
+:host([theme="light"]) { ${LIGHT} }
+:host([theme="dark"]) { ${DARK} }
 :host([hidden]), [hidden] { display: none !important; }
 *, *::before, *::after { box-sizing: border-box; }
 h2, h3, p, ol, ul, fieldset, legend { margin: 0; padding: 0; border: 0; }

@@ -2,7 +2,7 @@
 
 import { callForm } from "./call-form.js";
 import { Client, Failure } from "./client.js";
-import { adopt, focused, h, takesText, upgradeProperties } from "./dom.js";
+import { adopt, covers, h, upgradeProperties } from "./dom.js";
 import { Party } from "./party.js";
 import { Stream } from "./stream.js";
 import { BASE, COACH } from "./styles.js";
@@ -10,8 +10,11 @@ import { timeText, zoneOf } from "./times.js";
 import { mainParts, pillText, ring, settingsView } from "./views.js";
 import { WORDS } from "./words.js";
 
+const HERE = new URL("../..", import.meta.url).href; // coach/<version>/ lies below the API
+const PATIENCE_MS = 5000;
+
 /**
- * Attributes: `supplier-id`, `page` (the path she is on), `api` (origin of the API; default: where this file is from),
+ * Attributes: `supplier-id`, `page` (the path she is on; default: the page's own), `api` (address of the API; default: where this file is from),
  * `theme` (`light`, `dark`; default: the device's). Properties: `supplierId`, `page` (also `currentPage`), `api`, and
  * `getToken`, an asynchronous callback that gives a token and is asked again when that one is refused.
  * Events, which bubble: `success-milestone` ({ type, message }), `success-action` ({ kind, id, url }), which can be
@@ -27,6 +30,11 @@ export class SuccessCoach extends HTMLElement {
   #getToken = null;
   #given = {};
   #parts = new Map();
+  #pill;
+  #card;
+  #body;
+  #heading;
+  #live;
   #told = new Set();
   #party = new Party(this, {
     onShown: ({ type, message }) => {
@@ -54,13 +62,12 @@ export class SuccessCoach extends HTMLElement {
     addEventListener("online", () => this.#retry(), { signal });
     addEventListener("offline", () => this.#onOffline(), { signal });
     this.#start();
+    this.#remindHost(signal);
   }
 
   disconnectedCallback() {
     this.#leave.abort();
-    this.#loading?.abort();
-    this.#stream?.stop();
-    this.#stream = null;
+    this.#stop();
   }
 
   attributeChangedCallback(name, before, value) {
@@ -83,7 +90,7 @@ export class SuccessCoach extends HTMLElement {
   }
 
   get page() {
-    return this.#given.page ?? null;
+    return this.#given.page ?? location.pathname;
   }
 
   set page(page) {
@@ -99,7 +106,7 @@ export class SuccessCoach extends HTMLElement {
   }
 
   get api() {
-    return this.#given.api ?? new URL(import.meta.url).origin;
+    return this.#given.api ?? HERE;
   }
 
   set api(api) {
@@ -114,6 +121,7 @@ export class SuccessCoach extends HTMLElement {
     const isFirst = this.#getToken === null;
     this.#getToken = callback;
     if (isFirst) this.#start(); // React gives a new function at every render: no reason to start again
+    this.#render();
   }
 
   /** Open the card. */
@@ -124,6 +132,14 @@ export class SuccessCoach extends HTMLElement {
   /** Close it to a pill. */
   close() {
     this.#show(false);
+  }
+
+  #remindHost(signal) {
+    const reminder = setTimeout(() => {
+      if (this.supplierId && this.#getToken) return;
+      console.warn("success-coach shows nothing until it has `supplier-id` and the property `getToken`");
+    }, PATIENCE_MS);
+    signal.addEventListener("abort", () => clearTimeout(reminder));
   }
 
   #give(name, value) {
@@ -140,17 +156,23 @@ export class SuccessCoach extends HTMLElement {
     this.#starting = true;
     queueMicrotask(() => {
       this.#starting = false;
+      this.#stop();
       if (!this.isConnected || !this.supplierId || !this.#getToken) return;
       this.#client = new Client(this.api, this.supplierId, () => this.#getToken());
       void this.#load();
     });
   }
 
-  async #load() {
+  #stop() {
     this.#loading?.abort();
+    this.#stream?.stop();
+    this.#stream = null;
+  }
+
+  async #load() {
+    this.#stop();
     this.#loading = new AbortController();
     const { signal } = this.#loading;
-    this.#stream?.stop();
     try {
       const coach = await this.#client.coach(this.page, signal);
       if (signal.aborted) return;
@@ -166,7 +188,6 @@ export class SuccessCoach extends HTMLElement {
 
   #listen(cursor) {
     const { page } = this;
-    this.#stream?.stop();
     this.#stream = new Stream(
       (at, signal) => this.#client.events(page, at, signal),
       (type, data) => (type === "milestone" ? this.#party.invite([data]) : this.#hear(data)),
@@ -283,15 +304,15 @@ export class SuccessCoach extends HTMLElement {
   #build() {
     this.attachShadow({ mode: "open" });
     adopt(this.shadowRoot, BASE, COACH);
-    this.pill = h("button", { type: "button", class: "pill", "aria-expanded": "false", "aria-controls": "card", onclick: () => this.open() });
-    this.body = h("div", { class: "body" });
-    this.heading = h("h2", { id: "heading", tabindex: "-1" });
+    this.#pill = h("button", { type: "button", class: "pill", "aria-expanded": "false", "aria-controls": "card", onclick: () => this.open() });
+    this.#body = h("div", { class: "body" });
+    this.#heading = h("h2", { id: "heading", tabindex: "-1" });
     const shut = h("button", { type: "button", class: "shut", "aria-label": WORDS.close, onclick: () => this.close() }, "×");
-    this.card = h("section", { id: "card", class: "card", "aria-labelledby": "heading", hidden: true }, h("header", {}, this.heading, shut), this.body);
-    this.live = h("div", { class: "hidden-text", "aria-live": "polite" });
-    this.card.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
-    this.card.addEventListener("success-action", (event) => queueMicrotask(() => event.defaultPrevented && this.close()));
-    this.shadowRoot.append(this.pill, this.card, this.live);
+    this.#card = h("section", { id: "card", class: "card", "aria-labelledby": "heading", hidden: true }, h("header", {}, this.#heading, shut), this.#body);
+    this.#live = h("div", { class: "hidden-text", "aria-live": "polite" });
+    this.#card.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+    this.#card.addEventListener("success-action", (event) => queueMicrotask(() => event.defaultPrevented && this.close()));
+    this.shadowRoot.append(this.#pill, this.#card, this.#live);
     this.#render();
   }
 
@@ -301,13 +322,13 @@ export class SuccessCoach extends HTMLElement {
   }
 
   #show(isOpen, { takesFocus = true } = {}) {
-    if (this.card.hidden !== isOpen) return;
-    this.card.hidden = !isOpen;
-    this.pill.hidden = isOpen;
-    this.pill.setAttribute("aria-expanded", String(isOpen));
+    if (this.#card.hidden !== isOpen) return;
+    this.#card.hidden = !isOpen;
+    this.#pill.hidden = isOpen;
+    this.#pill.setAttribute("aria-expanded", String(isOpen));
     if (!isOpen) this.#go("main");
     this.#render();
-    if (takesFocus) (isOpen ? this.heading : this.pill).focus();
+    if (takesFocus) (isOpen ? this.#heading : this.#pill).focus();
   }
 
   #go(view) {
@@ -315,11 +336,11 @@ export class SuccessCoach extends HTMLElement {
     const before = this.#view;
     this.#view = view;
     this.#parts.clear();
-    this.body.replaceChildren();
+    this.#body.replaceChildren();
     this.#render();
-    if (this.card.hidden) return;
-    const back = view === "main" ? this.body.querySelector(`[data-focus=${before}]`) : this.body.querySelector("h3, legend");
-    (back ?? this.heading).focus();
+    if (this.#card.hidden) return;
+    const back = view === "main" ? this.#body.querySelector(`[data-focus=${before}]`) : this.#body.querySelector("h3, legend");
+    (back ?? this.#heading).focus();
   }
 
   #render() {
@@ -327,15 +348,15 @@ export class SuccessCoach extends HTMLElement {
     const { coach, status } = this.#state;
     const text = pillText(this.#state);
     this.dataset.state = coach ? (status === "ready" ? coach.state : status) : status;
-    this.hidden = !coach && status === "loading" && !this.supplierId;
+    this.hidden = !this.supplierId || !this.#getToken;
     // What is said stands in one place at a time: on the pill, or in the card while that is open.
-    const isOpen = !this.card.hidden;
-    this.pill.replaceChildren(ring(coach?.setup.percent ?? 0), h("span", {}, isOpen ? "" : text));
-    this.pill.classList.toggle("wordless", !text);
-    this.pill.setAttribute("aria-label", text && coach ? `${text}. ${WORDS.open}` : WORDS.open);
-    this.heading.textContent = coach ? WORDS.hello(coach.firstName) : WORDS.coach;
+    const isOpen = !this.#card.hidden;
+    this.#pill.replaceChildren(ring(coach?.setup.percent ?? 0), h("span", {}, isOpen ? "" : text));
+    this.#pill.classList.toggle("wordless", !text);
+    this.#pill.setAttribute("aria-label", text && coach ? `${text}. ${WORDS.open}` : WORDS.open);
+    this.#heading.textContent = coach ? WORDS.hello(coach.firstName) : WORDS.coach;
     if (this.#view === "main") this.#place(isOpen ? mainParts(this.#state, this.#does) : []);
-    else if (this.body.childElementCount === 0) this.body.append(this.#otherView());
+    else if (this.#body.childElementCount === 0) this.#body.append(this.#otherView());
     if (isOpen && this.#view === "main") this.#noteShown();
   }
 
@@ -356,15 +377,15 @@ export class SuccessCoach extends HTMLElement {
       kept.set(key, { json, node });
       if (node) nodes.push(node);
     }
-    const hadFocus = this.body.contains(this.shadowRoot.activeElement);
+    const hadFocus = this.#body.contains(this.shadowRoot.activeElement);
     this.#parts = kept;
-    [...this.body.children].filter((child) => !nodes.includes(child)).forEach((child) => child.remove());
-    nodes.forEach((node, place) => this.body.children[place] !== node && this.body.insertBefore(node, this.body.children[place] ?? null));
+    [...this.#body.children].filter((child) => !nodes.includes(child)).forEach((child) => child.remove());
+    nodes.forEach((node, place) => this.#body.children[place] !== node && this.#body.insertBefore(node, this.#body.children[place] ?? null));
     if (hadFocus && !this.shadowRoot.activeElement) this.#focusInside();
   }
 
   #focusInside() {
-    if (!this.card.hidden) (this.body.querySelector("h3[tabindex]") ?? this.heading).focus();
+    if (!this.#card.hidden) (this.#body.querySelector("h3[tabindex]") ?? this.#heading).focus();
   }
 
   #noteShown() {
@@ -376,23 +397,16 @@ export class SuccessCoach extends HTMLElement {
   }
 
   #say(words) {
-    this.live.textContent = words;
+    this.#live.textContent = words;
   }
 
   /** Never cover what she types in: close the card, or take the pill away, while it would. */
   #stepAside() {
-    const field = focused();
-    const isOurs = this.shadowRoot.contains(field);
-    const box = takesText(field) && !isOurs ? field.getBoundingClientRect() : null;
-    const covers = (part) => box !== null && overlap(part.getBoundingClientRect(), box);
-    if (box && !this.card.hidden && covers(this.card)) this.#show(false, { takesFocus: false });
-    this.pill.classList.remove("aside");
-    this.pill.classList.toggle("aside", covers(this.pill));
+    const covering = (part) => covers(part, this.shadowRoot);
+    if (!this.#card.hidden && covering(this.#card)) this.#show(false, { takesFocus: false });
+    this.#pill.classList.remove("aside");
+    this.#pill.classList.toggle("aside", covering(this.#pill));
   }
-}
-
-function overlap(one, other) {
-  return one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom;
 }
 
 /** What was unfolded before stays unfolded in the part that takes its place. */
