@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 from sse_starlette import EventSourceResponse
 
 from agents.coach_events import coach_event
@@ -117,8 +117,13 @@ async def note_feedback(
     The same again is no news: a tip shown counts once a day, a milestone is celebrated once.
     """
     now = services.clock.now_ms()
-    async with services.transaction(caller) as conn:
-        await _note(conn, supplier_id, said, now)
+    try:
+        async with services.transaction(caller) as conn:
+            await _note(conn, supplier_id, said, now)
+    except (
+        errors.ForeignKeyViolation
+    ):  # nothing of her has come through yet, or she was erased this very moment
+        raise no_such_supplier() from None
     services.wake_publisher()
 
 
@@ -140,6 +145,9 @@ async def _read(services: Services, caller: Caller, supplier_id: str, page: str 
     now = services.clock.now_ms()
     async with services.transaction(caller) as conn:
         look = await store.look(conn, supplier_id, now)
+    if look is None and not caller.is_staff:
+        # Her token says that she exists; her first event is on its way, and its celebration finds her here.
+        look = store.NOBODY_YET
     return None if look is None else coach_of(look, page, now, services.policy.calls)
 
 

@@ -82,6 +82,23 @@ class Look:
         return self.memory.get((item, what))
 
 
+NOBODY_YET = Look(
+    first_name=None,
+    vendor_type=None,
+    zone=None,
+    all_opt_out=False,
+    paused_until=None,
+    snapshot=None,
+    milestones=(),
+    messages=(),
+    call_id=None,
+    call_at=None,
+    waits_for_a_time=False,
+    memory={},
+)
+"""A supplier of whom nothing has come through yet: she has only just signed up."""
+
+
 async def look(conn: AsyncConnection, supplier_id: str, now_ms: int) -> Look | None:
     """Read all that the coach shows; None if there is no such supplier to be seen."""
     now = to_time(now_ms)

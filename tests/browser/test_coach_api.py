@@ -90,6 +90,20 @@ async def test_a_coach_is_hers_and_the_staffs(
     assert await status(signed("supplier", her), "nobody") == 422
 
 
+async def test_who_has_only_just_signed_up_has_a_coach(
+    client: AsyncClient, signed: Callable[..., dict[str, str]]
+) -> None:
+    """Her token says that she exists, before anything of her has come through; there is nothing to remember yet."""
+    her = str(uuid4())
+    answer = await client.get(f"/api/coach/{her}", headers=signed("supplier", her))
+    assert (answer.status_code, answer.json()["state"], answer.json()["setup"]["done"]) == (200, "quiet", 1)
+    async with listening(client, her, signed("supplier", her)) as stream:
+        assert (await stream.next())[0] == "coach"
+    said = {"kind": "tip_shown", "id": "one_short_journey"}
+    answer = await client.post(f"/api/coach/{her}/feedback", json=said, headers=signed("supplier", her))
+    assert answer.status_code == 404
+
+
 async def test_only_she_says_what_she_did(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]]
 ) -> None:

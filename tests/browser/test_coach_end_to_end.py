@@ -85,3 +85,15 @@ async def test_a_milestone_event_on_kafka_shows_in_an_open_coach(
 
     print(f"milestone in the coach after {took:.2f} s")  # noqa: T201
     assert took < PATIENCE_S / 2
+
+
+@pytest.mark.usefixtures("worker", "no_console_errors")
+async def test_her_very_first_event_finds_the_coach_open(coach: CoachPage, publish: Publish) -> None:
+    """Her token says that she exists before anything of her has come through."""
+    await coach.visit("/dashboard")
+    await coach.ready("quiet")
+    await expect(coach.pill).to_contain_text("1 of 7 steps done")
+
+    await publish(event("form.created", coach.supplier, form_id="f1"))
+
+    await expect(coach.page.get_by_text(CONGRATULATIONS)).to_be_visible()

@@ -60,23 +60,6 @@ async def test_with_nothing_to_say_it_says_nothing(coach_of: MakeCoach) -> None:
     await expect(coach.card.get_by_text("Nothing to do here. Carry on.")).to_be_visible()
 
 
-async def test_a_supplier_who_has_only_just_signed_up_waits_in_peace(
-    coach_of: MakeCoach, world: World
-) -> None:
-    """The API knows her once her first event has gone through; until then it answers 404."""
-    coach = await coach_of()
-    her = coach.supplier
-    await world.query("DELETE FROM suppliers WHERE id = %s", her)
-    await coach.visit()
-    await coach.ready("unknown")
-
-    await world.query("INSERT INTO suppliers (id, first_name) VALUES (%s, 'Emma')", her)
-
-    await coach.ready("quiet")
-    await coach.pill.click()
-    await expect(coach.card.get_by_role("heading", name="Hello Emma")).to_be_visible()
-
-
 async def test_offline_it_keeps_what_it_knew_and_hears_later_what_it_missed(
     coach_of: MakeCoach, world: World, context: BrowserContext
 ) -> None:

@@ -3,7 +3,8 @@
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 30_000;
 const SILENCE_MS = 40_000; // the server says something every 15 s
-const FINAL = new Set([401, 403]); // somebody whom the API does not know (404) may just have signed up
+/** Answers that trying again with the same token won't change. */
+export const FINAL = new Set([401, 403, 404]);
 
 export class Stream {
   #abort = null;

@@ -4,7 +4,7 @@ import { callForm } from "./call-form.js";
 import { Client, Failure } from "./client.js";
 import { adopt, covers, h, upgradeProperties } from "./dom.js";
 import { Party } from "./party.js";
-import { Stream } from "./stream.js";
+import { FINAL, Stream } from "./stream.js";
 import { BASE, COACH } from "./styles.js";
 import { timeText, zoneOf } from "./times.js";
 import { mainParts, pillText, ring, settingsView } from "./views.js";
@@ -210,11 +210,9 @@ export class SuccessCoach extends HTMLElement {
     else if (this.#state.coach) this.#set({ status: "ready" });
   }
 
-  /** What a failure means for her; somebody whom the API does not know yet has only just signed up. */
   #statusAfter(error) {
     if (!navigator.onLine) return "offline";
-    if (error.status === 401 || error.status === 403) return "refused";
-    if (error.status === 404) return "unknown";
+    if (FINAL.has(error.status)) return "refused";
     return this.#state.coach ? "lost" : "error";
   }
 

@@ -75,8 +75,7 @@ function stateWithoutAnswer(status, does) {
       h("div", { class: "short" }),
     );
   }
-  const words = { offline: [WORDS.offlineEmpty], refused: [WORDS.refused], unknown: [WORDS.quiet, WORDS.quietMore] }[status] ?? [WORDS.error, WORDS.errorMore];
-  if (status === "unknown") return h("section", {}, h("p", {}, words[0]), h("p", { class: "quiet" }, words[1]));
+  const words = { offline: [WORDS.offlineEmpty], refused: [WORDS.refused] }[status] ?? [WORDS.error, WORDS.errorMore];
   const again = h("button", { type: "button", class: "button", "data-focus": "retry", onclick: does.retry }, WORDS.retry);
   return h("section", {}, h("p", {}, words[0]), words[1] && h("p", { class: "quiet" }, words[1]), again);
 }
