@@ -1,7 +1,7 @@
 # make demo   from a fresh machine (python3 and pip) to the whole pipeline at work, until Ctrl-C
 # make test   everything checked: lint, types, boundaries, tests on real Kafka, Postgres and SMTP
 # make lint   the checks alone        make fix    what ruff can mend by itself
-# make bench  the benchmarks          make chaos  the long kill -9 tests
+# make bench  our worker beside other engines (ARGS=--quick)      make chaos  the long kill -9 tests
 # make browser  the Chromium that the tests drive, installed where there is none
 
 # A uv of our own where the machine has none: pip's --target needs neither root nor a virtual environment.
@@ -44,7 +44,7 @@ fix: install
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 bench: install
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(ARGS)
 
 chaos: install
 	@SUCCESS_LONG_TESTS=1 $(BIN)/pytest -m chaos

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
@@ -21,26 +22,27 @@ SEED = 17
 SUPPLIERS = 20_000
 WARM_UP_S = 5.0
 LAST_ONES_S = 5.0
+JOIN_S = 30.0
 AT_ONCE = 20
 
 
 def measure(kafka: str, per_second: int, seconds: float) -> dict[str, Any]:
     """Publish at this rate for so long; percentiles in ms from when each event was due to go out."""
     settings = new_settings(kafka)
-    found: list[tuple[int, float]] = []
     over = threading.Event()
     listening = threading.Event()
-    listener = threading.Thread(target=_listen, args=(settings, found, listening, over))
-    with scoring(settings, 1) as [process]:
+    with ThreadPoolExecutor(1) as pool, scoring(settings, 1) as [process]:
         process.go()
         process.ready()
-        listener.start()
-        listening.wait()
+        listener = pool.submit(_listen, settings, listening, over)
+        if not listening.wait(JOIN_S):
+            over.set()
+            raise TimeoutError("the listener did not get its partitions")
         began_ns = time.time_ns()
         published = _publish(settings, per_second, WARM_UP_S + seconds)
         time.sleep(LAST_ONES_S)
         over.set()
-        listener.join()
+        found = listener.result()
     counted_from = began_ns + int(WARM_UP_S * 1e9)
     waits = sorted(wait for sent_ns, wait in found if sent_ns >= counted_from)
     if not waits:
@@ -82,10 +84,9 @@ def _publish(settings: Settings, per_second: int, seconds: float) -> float:
     return total / (time.perf_counter() - began)
 
 
-def _listen(
-    settings: Settings, found: list[tuple[int, float]], listening: threading.Event, over: threading.Event
-) -> None:
-    """Note when the event behind each risk change was due, and how many ms later its signal was here."""
+def _listen(settings: Settings, listening: threading.Event, over: threading.Event) -> list[tuple[int, float]]:
+    """Until `over`: when the event behind each risk change was due (ns), and how many ms later its signal was here."""
+    found: list[tuple[int, float]] = []
     consumer = Consumer(
         {
             "bootstrap.servers": settings.kafka,
@@ -96,9 +97,7 @@ def _listen(
             "log_level": 4,
         }
     )
-    consumer.subscribe(
-        [full_name(settings.topic_prefix, RISK_CHANGES)], on_assign=lambda *_: listening.set()
-    )
+    consumer.subscribe([full_name(settings.topic_prefix, RISK_CHANGES)], on_assign=lambda *_: listening.set())
     try:
         while not over.is_set():
             message = consumer.poll(0.05)
@@ -110,14 +109,15 @@ def _listen(
                 found.append((sent_ns, (here_ns - sent_ns) / 1e6))
     finally:
         consumer.close()
+    return found
 
 
 def _newest_cause_ns(signal: dict[str, Any]) -> int | None:
     """When the event that tipped the scales was due; None if time did."""
     causes = [cause["event"] for cause in signal["data"]["causes"]]
-    if causes[-1] in {"time", "earlier"}:
+    if not causes or causes[-1] == "time":
         return None
-    return max(int(cause.rpartition("-")[2]) for cause in causes if "-" in cause)
+    return max((int(cause.rpartition("-")[2]) for cause in causes if "-" in cause), default=None)
 
 
 def lines(found: dict[str, Any]) -> list[str]:

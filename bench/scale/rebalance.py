@@ -41,7 +41,7 @@ def measure(addresses: Addresses, per_second: int) -> dict[str, Any]:
     """One worker all along; a second one joins, leaves, comes back, is killed, and is killed for good."""
     settings = Settings(
         kafka=addresses.kafka,
-        database_url=_database(addresses.database_url),
+        database_url=new_database(addresses.database_url),
         smtp_url=addresses.smtp,
         topic_prefix=f"scale{uuid.uuid4().hex[:8]}.",
         **SECRETS,
@@ -128,7 +128,8 @@ async def _publish(settings: Settings, per_second: int) -> None:
         producer.flush(10)
 
 
-def _database(server_url: str) -> str:
+def new_database(server_url: str) -> str:
+    """A migrated database of its own on that server."""
     name = f"scale_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -140,12 +141,12 @@ def _database(server_url: str) -> str:
 def lines(found: dict[str, Any]) -> list[str]:
     """For people, in Markdown."""
     return [
-        f"{found['per_second']:,} events/s on 8 partitions, two workers at most, session {found['session_s']:.0f} s. "
-        "Pause: the longest time between two snapshots of a partition.",
+        (
+            f"{found['per_second']:,} events/s on 8 partitions, two workers at most, "
+            f"session {found['session_s']:.0f} s. Pause: the longest time between two snapshots of a partition."
+        ),
         "",
         "| what happens | the partition that paused longest, s | the one that paused least, s |",
         "|---|---:|---:|",
-        *[
-            f"| {row['what']} | {row['longest_s']:.2f} | {row['shortest_s']:.2f} |" for row in found["rows"]
-        ],
+        *[f"| {row['what']} | {row['longest_s']:.2f} | {row['shortest_s']:.2f} |" for row in found["rows"]],
     ]

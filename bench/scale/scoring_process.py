@@ -1,4 +1,4 @@
-"""A scoring worker for measurements: says `up` when it is imported, joins when told to, says `ready` and how long it took.
+"""A scoring worker for measurements: says `up` when it is imported, joins when told to, says how long that took.
 
 Ends gracefully when its standard input closes. It writes nothing to Postgres.
 """

@@ -21,7 +21,7 @@ from bench.scale.suppliers import changelog, realistic
 from scoring.state import decode, encode
 from scoring.time import DAY
 
-SAMPLE = 1_000
+SAMPLE = 400
 HISTORIES = (10, 100, 500)
 TYPICAL = 100
 LOG_EVENTS = 60_000

@@ -140,9 +140,7 @@ def _run(settings: Settings, count: int, events: int) -> dict[str, float]:
 @contextmanager
 def committed(settings: Settings) -> Iterator[Callable[[], int]]:
     """How many events of the log the workers have committed."""
-    consumer = Consumer(
-        {"bootstrap.servers": settings.kafka, "group.id": f"{settings.topic_prefix}{GROUP}"}
-    )
+    consumer = Consumer({"bootstrap.servers": settings.kafka, "group.id": f"{settings.topic_prefix}{GROUP}"})
     topic = full_name(settings.topic_prefix, ACTIVITY)
     partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
     try:
@@ -154,8 +152,10 @@ def committed(settings: Settings) -> Iterator[Callable[[], int]]:
 def lines(found: dict[str, Any]) -> list[str]:
     """For people, in Markdown."""
     return [
-        f"{found['events']:,} events of {found['suppliers']:,} suppliers on {found['partitions']} partitions; each "
-        "number of workers left the state of a sequential fold.",
+        (
+            f"{found['events']:,} events of {found['suppliers']:,} suppliers on {found['partitions']} partitions; each "
+            "number of workers left the state of a sequential fold."
+        ),
         "",
         "| workers | events/s, joining included | once all had joined | all joined after, s |",
         "|---:|---:|---:|---:|",

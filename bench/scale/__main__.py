@@ -1,0 +1,142 @@
+"""`python -m bench.scale WHAT`: figures of scale; `all` takes them one after the other. `--help` lists them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.process import say
+from bench.report import RESULTS, ROOT, machine, put_between_marks
+from bench.scale import clients, latency, postgres, rebalance, recovery, state, ticks, workers
+from cli.stack import Stack
+from runtime.embedded import Addresses
+
+PAGE = ROOT / "docs" / "scale.md"
+STORED = RESULTS / "scale.json"
+ENGINES = RESULTS / "engines.json"
+Measurement = Callable[[Addresses, dict[str, Any]], dict[str, Any]]
+
+MODULES = {
+    "state": state,
+    "ticks": ticks,
+    "clients": clients,
+    "recovery": recovery,
+    "workers": workers,
+    "latency": latency,
+    "rebalance": rebalance,
+    "postgres": postgres,
+}
+TITLES = {
+    "state": "Bytes",
+    "ticks": "Timers due at once",
+    "clients": "Many clients",
+    "recovery": "Recovery from the changelog",
+    "workers": "Workers side by side",
+    "latency": "Added latency",
+    "rebalance": "Pauses",
+    "postgres": "Postgres",
+}
+MEASURE: dict[str, Measurement] = {
+    "state": lambda _, options: state.measure(options["suppliers"]),
+    "ticks": lambda _, options: ticks.measure(options["timers"]),
+    "clients": lambda _, options: clients.measure(options["client_events"]),
+    "recovery": lambda stack, options: recovery.measure(stack.kafka, options["suppliers"]),
+    "workers": lambda stack, options: workers.measure(stack.kafka, options["events"], 20_000),
+    "latency": lambda stack, options: latency.measure(stack.kafka, options["rate"] or half_load(), 20.0),
+    "rebalance": lambda stack, _: rebalance.measure(stack, 500),
+    "postgres": lambda stack, options: postgres.measure(
+        stack.database_url, tuple(int(size) for size in options["sizes"].split(","))
+    ),
+}
+NEED_NO_STACK = {"state", "ticks", "clients"}
+
+
+@click.command()
+@click.argument("what", type=click.Choice([*MODULES, "all"]), nargs=-1, required=True)
+@click.option("--suppliers", default=1_000_000, show_default=True, help="For state and recovery.")
+@click.option("--timers", default=100_000, show_default=True, help="For ticks.")
+@click.option("--client-events", default=20_000, show_default=True, help="For clients.")
+@click.option("--events", default=400_000, show_default=True, help="For workers.")
+@click.option("--rate", type=int, help="For latency, events/s; half of what `python -m bench --write` found.")
+@click.option("--sizes", default="1000,20000,100000", show_default=True, help="For postgres: suppliers.")
+@click.option("--json", "as_object", is_flag=True, help="One JSON object.")
+@click.option("--write", is_flag=True, help=f"Also into bench/results/ and docs/{PAGE.name}.")
+def main(what: tuple[str, ...], as_object: bool, write: bool, **options: Any) -> None:
+    """Measure WHAT (one or more; `all`)."""
+    names = list(MODULES) if "all" in what else list(what)
+    found: dict[str, Any] = {}
+    with stack_for(names) as addresses:
+        for name in names:
+            say(f"measuring {name}")
+            where = machine()
+            found[name] = {"machine": where, **MEASURE[name](addresses, options)}
+            if write:
+                keep(name, found[name])
+            if not as_object:
+                click.echo(f"\n{TITLES[name]}\n" + "\n".join(MODULES[name].lines(found[name])))
+    if as_object:
+        click.echo(json.dumps(found))
+
+
+@contextmanager
+def stack_for(names: list[str]) -> Iterator[Addresses]:
+    """A throw-away stack, or that of SUCCESS_KAFKA and SUCCESS_DATABASE_URL, or none where none is needed."""
+    if set(names) <= NEED_NO_STACK:
+        yield Addresses(kafka="", database_url="", smtp="", mail_dir=Path())
+        return
+    if given := os.environ.get("SUCCESS_KAFKA"):
+        yield Addresses(
+            kafka=given,
+            database_url=os.environ["SUCCESS_DATABASE_URL"],
+            smtp="smtp://127.0.0.1:1",
+            mail_dir=Path(),
+        )
+        return
+    stack = Stack(ephemeral=True)
+    try:
+        yield stack.start()
+    finally:
+        stack.stop()
+
+
+def half_load() -> int:
+    """Half of the rate that our worker had in `python -m bench --write`."""
+    if not ENGINES.exists():
+        raise click.UsageError(f"no {ENGINES.name} yet: give --rate, or run `python -m bench --write` first")
+    engines = json.loads(ENGINES.read_text(encoding="utf-8"))["engines"]
+    rate: int = next(row for row in engines if row["engine"] == "wedsync-success")["events_per_second"][
+        "median"
+    ]
+    return rate // 2
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
+    """Put one measurement beside the others, in the results and on the page."""
+    RESULTS.mkdir(exist_ok=True)
+    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
+    stored[name] = found
+    STORED.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    parts = []
+    for each, module in MODULES.items():
+        if each in stored:
+            where = stored[each]["machine"]
+            parts += [
+                f"### {TITLES[each]}\n",
+                *module.lines(stored[each]),
+                "",
+                (
+                    f"`python -m bench.scale {each}`, {where['at']}, {where['cores']} cores, "
+                    f"load {where['load']} before, commit {where['commit']}.\n"
+                ),
+            ]
+    put_between_marks(PAGE, "\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The measurements of scale at their smallest: they run, and what they say adds up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.scale import __main__ as scale
+from bench.scale import clients, latency, postgres, recovery, state, ticks, workers
+from bench.scale.rebalance import longest_gap
+from bench.scale.suppliers import changelog, ids, realistic
+from runtime.embedded import Addresses
+from topics.partitioner import partition_of
+
+
+def test_timers_due_at_once_fire_all_and_each_with_its_signal() -> None:
+    found = ticks.measure(50)
+    assert (found["timers"], found["signals"]) == (50, 50)
+    assert "50 timers" in ticks.lines(found)[0]
+
+
+def test_clients_make_the_record_longer() -> None:
+    rows = clients.measure(10)["sizes"]
+    assert [row["clients"] for row in rows] == [10, 100, 1_000, 10_000]
+    assert rows[-1]["record_bytes"] > 10 * rows[1]["record_bytes"]
+
+
+def test_a_flush_an_event_costs_more_changelog_than_a_flush_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "LOG_EVENTS", 400)
+    monkeypatch.setattr(state, "LOG_SUPPLIERS", 20)
+    each, _, many = state.changelog_bytes()
+    assert each["state_bytes_an_event"] > 2 * many["state_bytes_an_event"]
+    assert each["signal_bytes_an_event"] == many["signal_bytes_an_event"]
+
+
+def test_a_changelog_in_bulk_holds_each_supplier_at_home_and_ends_with_the_partitions_own() -> None:
+    records = list(changelog(realistic(5, 20), 40, 4, 0))
+    assert [key.decode() for _, key, _ in records[:40]] == list(ids(40))
+    assert all(number == partition_of(key, 4) for number, key, _ in records[:40])
+    assert [number for number, _, _ in records[40:]] == [0, 1, 2, 3]
+
+
+@pytest.mark.stack
+def test_a_worker_recovers_a_changelog_in_bulk(stack: Addresses) -> None:
+    assert recovery.measure(stack.kafka, 300)["suppliers"] == 300
+
+
+@pytest.mark.stack
+def test_one_and_two_workers_leave_the_state_of_a_sequential_fold(stack: Addresses) -> None:
+    found = workers.measure(stack.kafka, 3_000, 100, (1, 2))
+    assert [row["workers"] for row in found["rows"]] == [1, 2]
+
+
+@pytest.mark.stack
+def test_latency_is_taken_from_signals_that_events_brought_about(
+    stack: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "WARM_UP_S", 0.5)
+    monkeypatch.setattr(latency, "LAST_ONES_S", 3.0)
+    monkeypatch.setattr(latency, "SUPPLIERS", 50)
+    found = latency.measure(stack.kafka, 200, 2.0)
+    assert found["signals"] > 0
+    assert 0 < found["p50_ms"] <= found["p99_ms"] <= found["most_ms"]
+
+
+@pytest.mark.stack
+def test_the_writer_is_measured_on_tables_that_grow(
+    stack: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "SEEDS", 20)
+    monkeypatch.setattr(postgres, "WRITTEN_ON", 40)
+    small, large = postgres.measure(stack.database_url, (20, 100))["sizes"]
+    assert small["rows"]["customer_health"] == 2 * 20  # the seeds, and one copy of each
+    assert large["rows"]["customer_health"] == 2 * 20 + 40 + 4 * 20  # and the new ones, and four copies more
+    assert large["rows"]["success_interventions"] > small["rows"]["success_interventions"]
+    rates = large["rates"]
+    assert rates["known suppliers"]["success.health"]["records"] == 40
+    assert rates["new suppliers"]["success.milestones"]["success_milestones_rows_per_second"] > 0
+
+
+def test_a_pause_counts_the_wait_that_was_running_when_it_began() -> None:
+    assert longest_gap([0, 1_000, 4_000, 4_500, 9_000], 2_000, 5_000) == 3.0
+    assert longest_gap([], 2_000, 5_000) == 3.0
+
+
+def test_figures_of_one_kind_stand_beside_those_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "scale.md"
+    page.write_text("head\n<!-- measured: begin -->\n<!-- measured: end -->\n")
+    for name, path in (("RESULTS", tmp_path), ("STORED", tmp_path / "scale.json"), ("PAGE", page)):
+        monkeypatch.setattr(scale, name, path)
+    where = {"at": "2026-01-05", "cores": 2, "load": 0.1, "commit": "abc"}
+    scale.keep("ticks", {"machine": where, **ticks.measure(5)})
+    scale.keep("clients", {"machine": where, **clients.measure(5)})
+    assert set(json.loads((tmp_path / "scale.json").read_text())) == {"ticks", "clients"}
+    text = page.read_text()
+    assert text.startswith("head\n")
+    assert "### Timers due at once" in text
+    assert "### Many clients" in text
