@@ -12,13 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from replay.engine import Outcome
-from replay.explain import Explanation
+from replay.explain import Explanation, Step
 from replay.tables import rows_of
 from replay.what_if import Comparison, Side
 from scoring.metrics import COMPONENTS
 from scoring.time import instant_text, optional_instant_text
 
 FULL_WIDTH = 140
+SHOWN_OF_ID = 13
+"""Characters of an event's id; the JSON has all of it."""
 LISTED = 10
 """So many of a long list are printed; all of them are in the JSON."""
 
@@ -134,26 +136,15 @@ def explanation_json(told: Explanation, since: int | None) -> dict[str, Any]:
 def print_explanation(told: Explanation, since: int | None, *, with_state: bool) -> None:
     """Print a supplier's explanation: a line a movement of points."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("time", "because of", "component"):
+    for title in ("time (UTC)", "because of", "component"):
         table.add_column(title, no_wrap=True)
-    for title in ("points", "change", "score"):
+    for title in ("points", "change", "sum", "score"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("level", no_wrap=True)
     for step in told.steps:
-        if since is not None and step.at < since:
-            continue
-        cause = "time passed" if step.event is None else f"{step.event.type} {step.event.id}"
-        level = step.level_after or ""
-        if step.level_before not in {None, step.level_after}:
-            level = f"{step.level_before} -> {level}"
-        cells = [
-            (COMPONENTS[component], f"{before:g} -> {after:g}", f"{after - before:+.9g}")
-            for component, before, after in step.moved
-        ] or [("", "", "")]
-        for number, cell in enumerate(cells):
-            last = number == len(cells) - 1
-            head = (instant_text(step.at), cause) if number == 0 else ("", "")
-            table.add_row(*head, *cell, str(step.score_after) if last else "", level if last else "")
+        if since is None or step.at >= since:
+            for row in _step_rows(step):
+                table.add_row(*row)
     _console().print(table)
     state = told.state or {}
     click.echo(f"{instant_text(told.until)}: {state['score']} ({state['sum']:g}), {state['level']}")
@@ -165,6 +156,26 @@ def print_explanation(told: Explanation, since: int | None, *, with_state: bool)
         click.echo("some of her events came more than 60 s late; live, time may have passed before them")
     if with_state:
         click.echo(json.dumps(state, indent=2))
+
+
+def _step_rows(step: Step) -> list[tuple[str, ...]]:
+    """A line a movement of points; time and cause stand in the first, where it led to in the last."""
+    event = step.event
+    cause = "time passed" if event is None else f"{event.type} {event.id[:SHOWN_OF_ID]}"
+    level = step.level_after or ""
+    if step.level_before not in {None, step.level_after}:
+        level = f"{step.level_before} -> {level}"
+    head = (instant_text(step.at).replace("T", " ")[:19], cause)
+    tail = (f"{step.sum_after:.6g}", str(step.score_after), level)
+    moved = [
+        (COMPONENTS[component], f"{before:.5g} -> {after:.5g}", f"{after - before:+.5g}")
+        for component, before, after in step.moved
+    ] or [("", "", "")]
+    last = len(moved) - 1
+    return [
+        (*(head if number == 0 else ("", "")), *cells, *(tail if number == last else ("", "", "")))
+        for number, cells in enumerate(moved)
+    ]
 
 
 def print_comparison(comparison: Comparison, report: dict[str, Any]) -> None:

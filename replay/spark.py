@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pandas as pd
-import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from agents.fold import GRACE_MS
 from replay import archive
@@ -31,7 +32,7 @@ from replay.life import Life, live
 from replay.outreach import Outreach
 from replay.source import ASSUMED_ADDRESSEE, UNKNOWN_ADDRESSEE, Addressee, ArchiveSource
 from replay.stream import SILENCE_MS, Told, as_played, log_append_time
-from replay.tables import SCHEMAS, TIME, rows_of_life
+from replay.tables import SCHEMAS, rows_of_life, table_of
 from replay.variant import Variant
 from topics.catalog import ACTIVITY
 from topics.decoding import ActivityEvent, Refusal, decode
@@ -53,7 +54,7 @@ done
 exec {java} "$@"
 """
 
-_SPARK_TIME = pa.timestamp("us", tz="UTC")
+_PACKED = ".packed"
 GOOD = "good"
 UNKNOWN = "unknown"
 
@@ -74,7 +75,7 @@ def session(threads: int | None = None) -> SparkSession:
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-        .config("spark.sql.shuffle.partitions", "8")
+        .config("spark.sql.shuffle.partitions", str(2 * (os.cpu_count() or 1)))
         .getOrCreate()
     )
 
@@ -140,15 +141,16 @@ def _run(job: Job, spark: SparkSession, folder: Path, partitions: int) -> Outcom
     if job.supplier_id is not None:
         good = good.filter(f.col("supplier") == job.supplier_id)
     play = partial(_play, job=job, until=outcome.until, addressees=addressees)
-    found = good.groupBy("supplier").applyInPandas(play, FOUND).persist()
+    found = good.groupBy("supplier").applyInPandas(play, FOUND)
+    packed = job.out / _PACKED
+    found.write.mode("overwrite").partitionBy("variant", "name").parquet(str(packed))
+    for frame in (good, judged):
+        frame.unpersist()
     for variant in job.variants:
         for name in SCHEMAS:
-            _write(found, variant.name, name, job.out)
-    outcome.suppliers = found.filter(
-        (f.col("variant") == job.variants[0].name) & (f.col("name") == "suppliers")
-    ).count()
-    for frame in (found, good, judged):
-        frame.unpersist()
+            _unpack(packed / f"variant={variant.name}" / f"name={name}", job.out / variant.name / name, name)
+    shutil.rmtree(packed)
+    outcome.suppliers = ds.dataset(job.out / job.variants[0].name / "suppliers").count_rows()
     return outcome
 
 
@@ -267,26 +269,14 @@ def _outreach(supplier_id: str, variant: Variant, addressees: dict[str, Addresse
     return Outreach(supplier_id, variant.policy, addressees.get(supplier_id, UNKNOWN_ADDRESSEE))
 
 
-def _write(found: DataFrame, variant: str, name: str, out: Path) -> None:
-    """Unpack one table's rows, and write it where `Tables` would."""
-    from pyspark.sql import functions as f  # noqa: PLC0415 - an extra
-    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415
-
+def _unpack(packed: Path, folder: Path, name: str) -> None:
+    """Write a table's packed rows where `Tables` would, a file each, and an empty one where there are none."""
     schema = SCHEMAS[name]
-    rows = found.filter((f.col("variant") == variant) & (f.col("name") == name)).select("row")
-    unpacked = rows.mapInArrow(partial(_unpack, schema=schema), from_arrow_schema(_in_microseconds(schema)))
-    unpacked.write.mode("overwrite").parquet(str(out / variant / name))
-
-
-def _unpack(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        rows = [msgspec.msgpack.decode(row) for row in batch.column("row").to_pylist()]
-        columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema).cast(_in_microseconds(schema))
-
-
-def _in_microseconds(schema: pa.Schema) -> pa.Schema:
-    """The schema as Spark can have it: its times are in microseconds."""
-    times = {field.name for field in schema if field.type == TIME}
-    return pa.schema([field.with_type(_SPARK_TIME) if field.name in times else field for field in schema])
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, path in enumerate([None, *sorted(packed.glob("*.parquet"))]):
+        with pq.ParquetWriter(folder / f"{number:05d}.parquet", schema, compression="zstd") as writer:
+            if path is None:
+                continue
+            for batch in pq.ParquetFile(path).iter_batches(columns=["row"]):
+                rows = [msgspec.msgpack.decode(row) for row in batch.column("row").to_pylist()]
+                writer.write_table(table_of(rows, schema))

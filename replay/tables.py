@@ -138,10 +138,15 @@ class Tables:
             place.mkdir(parents=True, exist_ok=True)
             writer = pq.ParquetWriter(place / f"{self._part}.parquet", schema, compression="zstd")
             self._writers[name] = writer
-        columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-        writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+        writer.write_table(table_of(rows, schema))
         self._rows[name] = []
+
+
+def table_of(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def rows_of_life(life: Life, *, late: bool) -> Iterator[TableRow]:

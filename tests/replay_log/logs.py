@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import orjson
 
+from agents.fold import Headers
 from replay import archive
 from replay.archive import ArchivedRecord
 from topics.catalog import ACTIVITY, PROFILES
@@ -40,7 +41,7 @@ def event(supplier: str, kind: str, at: int, event_id: str = "", **data: object)
 def logs_of(lines: Iterable[dict[str, Any]], partitions: int = PARTITIONS, delay_ms: int = 0) -> Logs:
     """The lines as the topics would hold them, each appended `delay_ms` after its event's time.
 
-    One with an attribute `premature` comes ahead of its time.
+    One with an attribute `premature` comes ahead of its time, one with `binary` in CloudEvents' binary mode.
     """
     logs: Logs = {topic: [[] for _ in range(partitions)] for topic in (ACTIVITY, PROFILES)}
     appended = MONDAY
@@ -50,8 +51,18 @@ def logs_of(lines: Iterable[dict[str, Any]], partitions: int = PARTITIONS, delay
             appended = max(appended, parse_time(line["time"]) + delay_ms)
         partition = partition_of(key or b"", partitions)
         log = logs[topic][partition]
-        log.append(ArchivedRecord(key, value, (), len(log), appended, partition))
+        headers: Headers = ()
+        if "binary" in line:
+            value, headers = _binary(line)
+        log.append(ArchivedRecord(key, value, headers, len(log), appended, partition))
     return logs
+
+
+def _binary(line: dict[str, Any]) -> tuple[bytes, Headers]:
+    """The same event in CloudEvents' binary mode."""
+    attributes = ("specversion", "id", "source", "type", "subject", "time")
+    headers = tuple((f"ce_{name}", str(line[name]).encode()) for name in attributes)
+    return orjson.dumps(line.get("data", {})), (*headers, ("content-type", b"application/json"))
 
 
 def archive_of(folder: Path, logs: Logs) -> Path:

@@ -35,7 +35,9 @@ def messy(lines, seed):
             found.append({**line, "type": "form.folded"})
         elif chance < 0.15:
             found.append({**line, "data": "none"})
-        found.append(line)
+        found.append(
+            {**line, "binary": 1} if 0.5 < chance < 0.6 and "time" in line and "data" in line else line
+        )
         if chance > 0.9:
             found.append(line)
     for place in range(0, len(found) - 40, 23):  # late by up to 40 lines, which is seconds to days

