@@ -5,6 +5,7 @@ An endpoint that is not in `ENDPOINTS` fails `test_every_endpoint_is_listed`: wh
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -233,3 +234,34 @@ def test_who_may_is_answered(server: Server, endpoint: Endpoint) -> None:
         about = server.supplier()
         answer = server.ask(endpoint, about, server.token(role, about.id if role == "supplier" else ""))
         assert answer.status_code in endpoint.good, answer.text
+
+
+def dashboard_routes() -> list[tuple[str, str]]:
+    """Method and address of every page and form of the dashboard but the login and what it is drawn with."""
+    settings = Settings(**dict.fromkeys(("jwt_secret", "webhook_secret", "secret_key"), "of the tests"))
+    routes = [each.original_route for each in iter_route_contexts(build_app(settings).routes)]
+    paths = [
+        (method, re.sub(r"{\w+(:\w+)?}", "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10", route.path))
+        for route in routes
+        if isinstance(route, APIRoute) and route.path.startswith("/dashboard")
+        for method in sorted(route.methods)
+    ]
+    return [each for each in paths if not each[1].startswith(("/dashboard/login", "/dashboard/static"))]
+
+
+@pytest.mark.parametrize(("method", "path"), dashboard_routes())
+def test_the_dashboard_opens_for_a_session_only(server: Server, method: str, path: str) -> None:
+    for headers in ({}, server.token("agent"), {"Cookie": "success_session=eyJhbGciOiJIUzI1NiJ9.e30.x"}):
+        answer = server.client.request(method, path, headers=headers)
+        assert answer.status_code == 303, answer.text[:500]
+        assert answer.headers["location"].startswith("/dashboard/login?next=")
+
+
+@pytest.mark.parametrize("path", [path for method, path in dashboard_routes() if method == "POST"])
+def test_a_form_of_the_dashboard_needs_its_csrf_token(server: Server, path: str) -> None:
+    with httpx.Client(base_url=server.client.base_url, timeout=30) as agent:
+        shown = server.token("agent", "Kim")["Authorization"]
+        signed_in = agent.post("/dashboard/login", data={"token": shown})
+        assert signed_in.status_code == 303, signed_in.text[:500]
+        assert agent.post(path, data={"csrf": "0" * 64}).status_code == 403
+        assert agent.post(path).status_code == 403

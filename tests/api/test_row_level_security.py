@@ -52,7 +52,8 @@ ROWS: dict[str, tuple[str, str]] = {
         HERS,
         (
             "INSERT INTO transactional_mails (id, supplier_id, call_id, method, sequence, starts_at, ends_at, "
-            "not_before, expires_at, created_at) VALUES ({who}, {who}, {who}, 'REQUEST', 1, now(), now(), now(), now(), now())"
+            "not_before, expires_at, created_at) "
+            "VALUES ({who}, {who}, {who}, 'REQUEST', 1, now(), now(), now(), now(), now())"
         ),
     ),
     "audit_log": (
