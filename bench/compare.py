@@ -31,7 +31,7 @@ PRODUCT_LIMIT = "the scoring function, then snapshots and state records (layers 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """What is measured."""
 

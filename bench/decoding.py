@@ -57,7 +57,7 @@ BINARY_HEADERS = [
     ("content-type", b"application/json"),
 ]
 MILESTONE = {"milestone": "first_form", "seq": 3, "cause_type": "form.created"}
-validate_json = TypeAdapter(ActivityModel).validate_json
+validate_json: Callable[[bytes], object] = TypeAdapter(ActivityModel).validate_json
 
 PATHS: dict[str, Callable[[], object]] = {
     "decode: structured, with data": lambda: decode(KEY, FORM_SENT, (), AT_MS),

@@ -20,8 +20,8 @@ from matplotlib.ticker import FuncFormatter
 
 from bench.compare import Measured, Plan
 from bench.engines import FULL, STREAM_THREADS
-from bench.peers.java_tools import KAFKA_VERSION
 from bench.product import ID as PRODUCT_ID
+from cli.stack_jars import KAFKA_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"

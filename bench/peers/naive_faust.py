@@ -30,7 +30,7 @@ def build(work: Job, clock: Clock, done: asyncio.Event) -> faust.App:
         datadir=work.path("data"),
     )
     source = app.topic(work.topic, key_serializer="raw", value_serializer="raw", partitions=work.partitions)
-    raw = faust.Schema(key_serializer="raw", value_serializer="raw")
+    raw: Any = faust.Schema(key_serializer="raw", value_serializer="raw")
     table = app.Table("fold", schema=raw, key_type=bytes, value_type=bytes, partitions=work.partitions)
     left = work.events
 

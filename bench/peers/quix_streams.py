@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quixstreams import Application, State
+from quixstreams import Application
 
 from agents.collector import tune_collector
 from bench.peers.folds import FOLDS
@@ -25,7 +25,7 @@ def main() -> None:
         loglevel="WARNING",
     )
 
-    def fold(value: bytes, key: bytes, timestamp: int, headers: Any, state: State) -> None:
+    def fold(value: bytes, key: bytes, timestamp: int, headers: Any, state: Any) -> None:
         del headers
         clock.start()
         packed = state.get_bytes("folded")

@@ -168,7 +168,7 @@ async def _write(url: str, made: Batches) -> dict[str, dict[str, float]]:
     """Write health first, then signals, as they are sent; records and seconds a topic, and the rows they made."""
     pool = await open_pool(url, Role.WRITER, max_size=WRITERS)
     writer = InterventionWriter(pool, ManualClock(NOW + DAY), Policy.load(), b"bench")
-    rates = {}
+    rates: dict[str, dict[str, float]] = {}
     for topic in (HEALTH, RISK_CHANGES, MILESTONES, CONDITIONS):
         records = made[topic]
         before = _count(url)
