@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from faust.types import TP
 
 from agents.activity import ScoringHandler
 from agents.failure import WorkerFailedError
@@ -19,6 +20,7 @@ from agents.fold import Record
 from agents.inprocess import InProcessWorker
 from agents.partition_store import PartitionStore
 from agents.provisioning import STATE
+from agents.transport import Batch
 from runtime.clock import ManualClock, SystemClock
 from runtime.settings import Settings
 from scoring.time import DAY
@@ -111,6 +113,46 @@ async def steady_events(settings: Settings) -> AsyncIterator[None]:
     finally:
         stop.set()
         await publishing
+
+
+async def test_what_was_fetched_before_a_seek_is_not_delivered_after_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap 1: vanilla resumes, fetches, then seeks; what came in between is out of its place."""
+    async with running(settings) as worker:
+        consumer = worker.app.consumer
+        source = TP(full_name(settings.topic_prefix, ACTIVITY), 0)
+        fetch = consumer._wait_next_records
+
+        async def fetch_across_a_seek(seconds: float) -> Any:
+            if seconds >= 0:
+                return await fetch(seconds)
+            consumer._seeks_before_fetch = consumer._seeks
+            await consumer.seek_wait({source: 0})
+            return {source: [consumer_record(source, offset=5)]}, None
+
+        monkeypatch.setattr(consumer, "_wait_next_records", fetch_across_a_seek)
+        assert [tp async for tp, _ in consumer.getmany(-1)] == []
+        await send(settings, worker, [event_record(ANNA, at=now_ms())])
+
+
+async def test_a_rebalance_does_not_wait_for_a_batch_that_was_dropped_unbegun(settings: Settings) -> None:
+    """Trap 1: it is never acked, and vanilla waits for that as long as anything refers to it."""
+    async with running(settings) as worker:
+        consumer = worker.app.consumer
+        source = TP(full_name(settings.topic_prefix, ACTIVITY), 0)
+        dropped = consumer._message(source, Batch([consumer_record(source, offset=0)], 0))
+        consumer.track_message(dropped)
+        consumer.stop_flow()
+        waiting = asyncio.ensure_future(consumer.wait_empty())
+        done, _ = await asyncio.wait({waiting}, timeout=DEADLINE_S)
+        consumer._unacked_messages.clear()  # lest a worker without the cure waits on
+        await waiting
+        assert done
+
+
+def consumer_record(tp: TP, offset: int) -> Any:
+    return ConsumerRecord(tp.topic, tp.partition, offset, now_ms(), 1, b"", b"", None, 0, 0, ())
 
 
 # --- trap 2: exactly_once is not
