@@ -40,12 +40,12 @@ def sign_in(page: Page, api_url: str, token: Callable[..., str]) -> SignIn:
         await page.goto(f"{api_url}/dashboard")
         await page.get_by_label("Your token").fill(token("agent", "emma"))
         await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("heading", name="Today")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Today", exact=True)).to_be_visible()
 
     return signed_in
 
 
-async def someone_at_risk(world: World, name: str) -> str:
+async def someone_at_risk(world: World, name: str, churn_probability: float = 0.9) -> str:
     """A paying supplier who has just become at risk, with a past, a message and a milestone."""
     now = now_ms()
     supplier_id = await world.supplier(
@@ -58,7 +58,7 @@ async def someone_at_risk(world: World, name: str) -> str:
         supplier_id,
         seq=20,
         plan="enterprise",
-        churn_probability=0.97,
+        churn_probability=churn_probability,
         churn_signals={"overdue": 0.8, "rare_logins": 0.9, "inactive_clients": 0.6},
         calculated_at=format_time(now - HOUR),
         last_login=format_time(now - 8 * DAY),
@@ -89,7 +89,7 @@ async def someone_at_risk(world: World, name: str) -> str:
 async def test_from_the_call_list_to_a_call_that_is_booked(
     page: Page, world: World, sign_in: SignIn, screenshot: Screenshot
 ) -> None:
-    await someone_at_risk(world, "Amber & Ash Films")
+    await someone_at_risk(world, "Amber & Ash Films", churn_probability=0.99)
     await sign_in()
     calls = page.get_by_role("region", name="Call now")
     await expect(calls.get_by_text("Overdue for her rhythm of logins").first).to_be_visible()
@@ -153,7 +153,7 @@ async def test_every_mark_of_the_population_opens_its_list(
     await page.wait_for_url(f"**/dashboard/changes?day={datetime.now(UTC):%Y-%m-%d}")
     await page.go_back()
     movement = page.get_by_role("region", name="Movement")
-    await movement.get_by_role("row", name=re.compile("^● Healthy")).get_by_role("link").first.click()
+    await movement.get_by_role("row", name=re.compile("^Healthy")).get_by_role("link").first.click()
     await expect(page.get_by_role("heading", name="Changes of level")).to_be_visible()
     await expect(page.get_by_label("From")).to_have_value("healthy")
     await page.go_back()
@@ -232,9 +232,9 @@ async def test_a_dead_letter_is_mended_and_published(
 async def test_signing_out_ends_the_session(page: Page, api_url: str, sign_in: SignIn) -> None:
     await sign_in()
     await page.get_by_role("button", name=re.compile("Sign out")).click()
-    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
     await page.goto(f"{api_url}/dashboard/population")
-    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -271,7 +271,7 @@ async def test_it_looks_right(
             await expect(page.get_by_role("heading", name="Dead letters")).to_be_visible()
         await screenshot(page, f"dashboard-{name}-{width}-{scheme}", full_page=True)
         assert await page.evaluate(NO_OVERFLOW), f"{name} is wider than the screen"
-        if width != 768:
+        if width == max(SIZES):  # what axe finds depends on the colours, not on the size
             await axe(page)
 
 

@@ -19,7 +19,7 @@ STATEMENTS = (
     FROM (SELECT *, (hashtext(id::text) & 1023) % 100 AS score FROM suppliers) s""",
     """INSERT INTO health_history (id, supplier_id, seq, at, score, risk_level)
     SELECT gen_random_uuid(), h.supplier_id, step,
-        '2026-01-01Z'::timestamptz + step * interval '5 days' 
+        '2026-01-01Z'::timestamptz + step * interval '5 days'
             + (hashtext(h.supplier_id::text) & 65535) * interval '6 s',
         score, CASE WHEN score < 40 THEN 'critical' WHEN score < 70 THEN 'at_risk' ELSE 'healthy' END
     FROM customer_health h, generate_series(1, 3) step,
