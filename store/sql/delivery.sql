@@ -4,28 +4,38 @@
 -- The next supplier with something ready at `now`, locked until the transaction ends; those whom another process
 -- holds are left to it. Ready: what it waited for (health, an address) has come, or its time has. The parts are
 -- looked at one after the other, and no further than the first that finds somebody. She to whom an email is on its
--- way is left alone until its fate is known: a bounce forbids the next one. With `newest` what became due
--- last goes first: behind a backlog a celebration still leaves at once.
+-- way is left alone until its fate is known: a bounce forbids the next one (OFFSET 0: her rows are looked at, by her,
+-- and never all that were being sent lately). With `newest` what became due last goes first: behind a backlog a
+-- celebration still leaves at once.
 SELECT id::text, nullif(email, '') FROM (
     SELECT s.id, s.email FROM success_interventions i
     JOIN customer_health h ON h.supplier_id = i.supplier_id AND h.seq >= i.seq
     JOIN suppliers s ON s.id = i.supplier_id
     WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'health'
-        AND NOT EXISTS (SELECT FROM success_interventions o WHERE o.supplier_id = i.supplier_id AND o.status = 'sending')
+        AND NOT EXISTS (
+            SELECT FROM (SELECT o.status FROM success_interventions o
+                         WHERE o.supplier_id = i.supplier_id AND o.status IN ('scheduled', 'sending') OFFSET 0) AS hers
+            WHERE hers.status = 'sending')
     LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS has_health
 UNION ALL
 SELECT id::text, nullif(email, '') FROM (
     SELECT s.id, s.email FROM success_interventions i
     JOIN suppliers s ON s.id = i.supplier_id AND s.email <> ''
     WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'address'
-        AND NOT EXISTS (SELECT FROM success_interventions o WHERE o.supplier_id = i.supplier_id AND o.status = 'sending')
+        AND NOT EXISTS (
+            SELECT FROM (SELECT o.status FROM success_interventions o
+                         WHERE o.supplier_id = i.supplier_id AND o.status IN ('scheduled', 'sending') OFFSET 0) AS hers
+            WHERE hers.status = 'sending')
     LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS has_address
 UNION ALL
 SELECT id::text, nullif(email, '') FROM (
     SELECT s.id, s.email FROM success_interventions i
     JOIN suppliers s ON s.id = i.supplier_id
     WHERE %(newest)s AND i.status = 'scheduled' AND i.not_before <= %(now)s
-        AND NOT EXISTS (SELECT FROM success_interventions o WHERE o.supplier_id = i.supplier_id AND o.status = 'sending')
+        AND NOT EXISTS (
+            SELECT FROM (SELECT o.status FROM success_interventions o
+                         WHERE o.supplier_id = i.supplier_id AND o.status IN ('scheduled', 'sending') OFFSET 0) AS hers
+            WHERE hers.status = 'sending')
     ORDER BY i.not_before DESC
     LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS newest
 UNION ALL
@@ -33,7 +43,10 @@ SELECT id::text, nullif(email, '') FROM (
     SELECT s.id, s.email FROM success_interventions i
     JOIN suppliers s ON s.id = i.supplier_id
     WHERE NOT %(newest)s AND i.status = 'scheduled' AND i.not_before <= %(now)s
-        AND NOT EXISTS (SELECT FROM success_interventions o WHERE o.supplier_id = i.supplier_id AND o.status = 'sending')
+        AND NOT EXISTS (
+            SELECT FROM (SELECT o.status FROM success_interventions o
+                         WHERE o.supplier_id = i.supplier_id AND o.status IN ('scheduled', 'sending') OFFSET 0) AS hers
+            WHERE hers.status = 'sending')
     ORDER BY i.not_before
     LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS oldest
 LIMIT 1
