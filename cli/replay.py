@@ -20,6 +20,7 @@ from cli.replay_progress import CountProgress
 from replay import tables
 from replay.engine import Job, Outcome, run
 from replay.explain import explain
+from replay.played import looks_played
 from replay.source import ArchiveSource, KafkaSource, Source
 from replay.variant import BASE, Variant, VariantError, base, what_if
 from replay.what_if import added_and_removed, compare
@@ -116,6 +117,9 @@ def replay(
     )
     if options.since is not None and options.until is not None and options.since > options.until:
         raise UsageError("--from is later than --to")
+    if not played and looks_played(source):
+        options = replace(options, played=True)
+        click.echo("events lie ahead of their append times: `success run` played them (--played)", err=True)
     variant = _variant(policy, settings)
     if options.supplier_id is not None:
         _explain(options, options.supplier_id, variant)

@@ -13,7 +13,7 @@ from replay import archive
 from replay.kafka_log import KafkaLog, LogError
 from replay.state_snapshot import PartitionState, Snapshot, newest_snapshot
 from runtime.settings import Settings
-from topics.catalog import ACTIVITY, PROFILES
+from topics.catalog import ACTIVITY, DEAD_LETTERS, PROFILES
 from topics.profile import Erasure, Profile, decode_profile
 
 
@@ -55,6 +55,10 @@ class OpenSource(Protocol):
 
     def records(self, partition: int, start: int) -> Iterator[list[Record]]:
         """Batches of `supplier.activity` from an offset to the end, in offset order."""
+        ...
+
+    def dead_letters(self) -> Iterator[Record]:
+        """What the live workers refused, as far as the source has it."""
         ...
 
     def addressees(self, partition: int) -> dict[str, Addressee] | None:
@@ -121,6 +125,11 @@ class _OpenKafka:
         for records, _ in self.log.read(ACTIVITY, partition, start, end):
             yield records
 
+    def dead_letters(self) -> Iterator[Record]:
+        for partition, held in self.log.bounds(DEAD_LETTERS).items():
+            for records, _ in self.log.read(DEAD_LETTERS, partition, held.begin, held.end):
+                yield from records
+
     def addressees(self, partition: int) -> dict[str, Addressee] | None:
         held = self.log.bounds(PROFILES)[partition]
         found: dict[str, Addressee] = {}
@@ -156,6 +165,11 @@ class _OpenArchive:
         for records in archive.read(self.folder, ACTIVITY, partition):
             if records and records[-1].offset >= start:
                 yield [record for record in records if record.offset >= start]
+
+    def dead_letters(self) -> Iterator[Record]:
+        for partition in range(self.partitions()):
+            for records in archive.read(self.folder, DEAD_LETTERS, partition):
+                yield from records
 
     def addressees(self, partition: int) -> dict[str, Addressee] | None:
         if archive.partition_count(self.folder, PROFILES) is None:

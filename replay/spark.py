@@ -12,6 +12,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -68,6 +69,8 @@ def session(threads: int | None = None) -> SparkSession:
     if not os.environ.get("JAVA_HOME"):
         os.environ["JAVA_HOME"] = str(_java_home())
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # the workers are to have what we have
+    # A test holds both engines to the same tables with the pandas that is installed.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     return (
         SparkSession.builder.master(f"local[{threads or '*'}]")
         .appName("success replay")
@@ -140,7 +143,11 @@ def _run(job: Job, spark: SparkSession, folder: Path, partitions: int) -> Outcom
     outcome.assumes_addresses = addressees is None
     if job.supplier_id is not None:
         good = good.filter(f.col("supplier") == job.supplier_id)
-    play = partial(_play, job=job, until=outcome.until, addressees=addressees)
+    until = outcome.until
+
+    def play(frame: pd.DataFrame) -> pd.DataFrame:
+        return _play(frame, job, until, addressees)
+
     found = good.groupBy("supplier").applyInPandas(play, FOUND)
     packed = job.out / _PACKED
     found.write.mode("overwrite").partitionBy("variant", "name").parquet(str(packed))
