@@ -36,6 +36,7 @@ from api import (
     recommendations,
 )
 from api.auth import Tokens
+from api.bodies import LimitBodies
 from api.limits import LimitHeaders, Limits
 from api.metrics import CountRequests, Metrics
 from api.services import Services
@@ -100,13 +101,13 @@ def build_app(settings: Settings, clock: Clock | None = None, policy: Policy | N
         lifespan=_lifespan(settings, clock or SystemClock(), policy),
         docs_url=None,
         redoc_url=None,
-        max_body_size=LONGEST_BODY,
     )
     app.state.tokens = Tokens(settings)
     app.state.limits = Limits(settings.rate_limit)
     app.state.metrics = Metrics()
     problems.install(app)
     app.add_middleware(LimitHeaders)
+    app.add_middleware(LimitBodies, most_bytes=LONGEST_BODY)
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
         app.add_middleware(

@@ -29,6 +29,7 @@ Role = Literal["supplier", "agent", "service"]
 OWN_ALGORITHM = "HS256"
 JWKS_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 LEEWAY = timedelta(seconds=30)
+KEYS_KEPT_S = 300
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`role`: supplier, agent or service.")
 
@@ -58,7 +59,13 @@ class Tokens:
         self._secret = (
             None if settings.jwks_url and not settings.jwt_secret else settings.secret("jwt_secret")
         )
-        self._keys = jwt.PyJWKClient(settings.jwks_url, cache_keys=True) if settings.jwks_url else None
+        # A key that is not among those at hand is fetched (at most every 30 s, whoever makes key ids up); one that was
+        # withdrawn counts no longer than this.
+        self._keys = (
+            jwt.PyJWKClient(settings.jwks_url, cache_keys=False, lifespan=KEYS_KEPT_S)
+            if settings.jwks_url
+            else None
+        )
 
     async def read(self, token: str) -> Caller:
         """Verify a token and say whose it is; TokenError says what is wrong with it."""

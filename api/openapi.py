@@ -79,6 +79,9 @@ def _complete(operation: dict[str, Any]) -> None:
     if operation.get("security"):
         for status in _FOR_TOKENS:
             responses.setdefault(str(int(status)), {"description": status.phrase})
+    if "requestBody" in operation:
+        too_large = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        responses.setdefault(str(int(too_large)), {"description": too_large.phrase})
     for status, response in responses.items():
         content = response.get("content", {"application/json": {}})
         if int(status) >= HTTPStatus.BAD_REQUEST and content.keys() & {MEDIA_TYPE, "application/json"}:

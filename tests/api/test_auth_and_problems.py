@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Annotated
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Annotated, Any
 
 import jwt
 import psycopg
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from fastapi import FastAPI, Query
 from httpx import AsyncClient, Response
+from jwt.algorithms import ECAlgorithm
 
 from api.app import build_app
 from api.auth import AnyCaller, OwnSupplier, ServiceOnly, Staff, TokenError, Tokens
@@ -137,6 +142,77 @@ async def test_an_issuers_keys_replace_our_secret(
     assert (caller.role, caller.subject) == ("supplier", SARAH)
     with pytest.raises(TokenError):
         await tokens.read(jwt.encode({"role": "service"}, "embedded-stack-only" * 2, algorithm="HS256"))
+
+
+@contextmanager
+def issuer() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """An issuer's address and the keys that it publishes there."""
+    keys: list[dict[str, Any]] = []
+
+    class Published(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"keys": keys}).encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Published) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/keys", keys
+        server.shutdown()
+
+
+async def test_an_issuers_keys_rotate(settings: Settings) -> None:
+    """A new key counts as soon as it is looked for, a withdrawn one no longer than the keys are kept."""
+    pairs = {kid: ec.generate_private_key(ec.SECP256R1()) for kid in ("old", "new")}
+    public = {
+        kid: json.loads(ECAlgorithm.to_jwk(key.public_key())) | {"kid": kid, "use": "sig"}
+        for kid, key in pairs.items()
+    }
+
+    def signed(kid: str) -> str:
+        claims = {"role": "service", "sub": kid}
+        return jwt.encode(claims, pairs[kid], algorithm="ES256", headers={"kid": kid})
+
+    with issuer() as (address, published):
+        published.append(public["old"])
+        tokens = Tokens(settings.model_copy(update={"jwks_url": address}))
+        assert tokens._keys is not None
+        assert (await tokens.read(signed("old"))).subject == "old"
+        tokens._keys.cooldown_duration = 0  # seconds between two looks for a key that is not there
+        with pytest.raises(TokenError):
+            await tokens.read(signed("new"))
+        published[:] = [public["old"], public["new"]]
+        assert (await tokens.read(signed("new"))).subject == "new"
+        published[:] = [public["new"]]
+        tokens._keys.jwk_set_cache.lifespan = 0
+        with pytest.raises(TokenError):
+            await tokens.read(signed("old"))
+
+
+async def test_an_issuer_that_is_away_is_503(settings: Settings, clock) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = jwt.encode({"role": "service"}, key, algorithm="ES256", headers={"kid": "any"})
+    away = settings.model_copy(update={"jwks_url": "http://127.0.0.1:1/keys"})
+    async with running(build_app(away, clock)) as client:
+        answer = await client.get(f"/api/health/score/{SARAH}", headers={"Authorization": f"Bearer {signed}"})
+    assert_problem(answer, 503)
+
+
+async def test_a_body_without_end_is_413_everywhere(api: AsyncClient, token) -> None:
+    body = b'{"supplierId": "' + b"x" * 3_000_000 + b'"}'
+    for path in ("/api/success/milestone", "/api/support/schedule-call", "/webhooks/mail"):
+        headers = token("agent") | {"Content-Type": "application/json"}
+        assert_problem(await api.post(path, content=body, headers=headers), 413)
+
+        async def in_parts(parts: int = 30) -> AsyncIterator[bytes]:
+            for _ in range(parts):
+                yield b" " * 100_000
+
+        assert_problem(await api.post(path, content=in_parts(), headers=headers), 413)
 
 
 async def test_every_error_is_a_problem(api: AsyncClient, token) -> None:
