@@ -101,7 +101,7 @@ def read_lines(path: Path) -> ActivityLog:
                     refused += 1
     except OSError as error:
         raise LogError(f"can't read {path}: {error.strerror}") from error
-    notes = (f"{refused:,} lines could not be read as activity",) if refused else ()
+    notes = (f"lines that could not be read as activity: {refused:,}",) if refused else ()
     return log_of(path.name, found, notes=notes)
 
 
