@@ -102,7 +102,7 @@ def _signal(part: Contribution) -> ChurnSignal:
         signal=part.signal,
         value=part.value,
         weight=part.weight,
-        contribution=round(part.value * part.weight, 9),
+        contribution=round(part.value * part.weight, 9) + 0.0,  # no -0.0
     )
 
 
