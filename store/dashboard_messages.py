@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from store.dashboard import Moment, Row, rows
@@ -19,7 +20,8 @@ SQL = load("dashboard_messages")
 
 COMPARED = 20_000
 """The holdout is compared on so many of the newest rows."""
-OUTCOMES = ("opened", "clicked", "converted", "unsubscribed")
+LATEST = timedelta(days=4)
+"""A message leaves at most this long after it was due (the policy's `expires_after` is three days)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Which messages a list shows, by due time in [since, until); `""` does not narrow it."""
+    """Which messages a list shows, sent (else due) in [since, until); `""` does not narrow it."""
 
     since: datetime
     until: datetime
@@ -84,7 +86,8 @@ async def outgoing(conn: AsyncConnection, until: datetime, most: int) -> list[Ro
 async def messages(conn: AsyncConnection, wanted: MessageFilter, after: Moment, most: int) -> list[Row]:
     """A page of messages, due last first. A reason, a template or a status must be given: ValueError without."""
     parameters: dict[str, Any] = {
-        "since": wanted.since,
+        "from": wanted.since,
+        "since": wanted.since - LATEST,
         "until": wanted.until,
         "before": after.at,
         "id": after.id,

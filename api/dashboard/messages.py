@@ -34,6 +34,16 @@ MESSAGE_COLUMNS = (
     "id", "supplier_id", "business_name", "trigger_condition", "intervention_type", "template_used", "status", "reason",
     "why", "due_at", "sent_at", "opened_at", "clicked_at", "converted_at", "unsubscribed_at", "experiment", "variant",
 )  # fmt: skip
+VARIANT_COLUMNS = (
+    "experiment",
+    "variant",
+    "template",
+    "sent",
+    "opened",
+    "clicked",
+    "converted",
+    "unsubscribed",
+)
 Days = Literal["1", "7", "28", "90"]
 Short = Annotated[str, Query(max_length=80)]
 
@@ -47,8 +57,7 @@ async def messages(
     format: Literal["", "csv"] = "",  # noqa: A002 - the address's word
 ) -> Response:
     """What became of messages, template by template."""
-    today = to_time(services.clock.now_ms()).astimezone(UTC).date()
-    period = store.Period(today - timedelta(days=int(days) - 1), today + _AHEAD)
+    period = _period(services, days)
     async with services.transaction(agent) as conn:
         funnel = await store.funnel(conn, period)
         if format == "csv":
@@ -72,11 +81,25 @@ async def messages(
 @router.get("/dashboard/messages/reasons.csv")
 async def reasons_csv(agent: SignedIn, services: InServices, days: Days = "28") -> Response:
     """Why messages were not sent, by template, as a table."""
-    today = to_time(services.clock.now_ms()).astimezone(UTC).date()
-    period = store.Period(today - timedelta(days=int(days) - 1), today + _AHEAD)
     async with services.transaction(agent) as conn:
-        found = await store.reasons(conn, period)
+        found = await store.reasons(conn, _period(services, days))
     return csv_of("reasons", ("template", "reason", "messages"), each(found))
+
+
+@router.get("/dashboard/messages/variants.csv")
+async def variants_csv(agent: SignedIn, services: InServices, days: Days = "28") -> Response:
+    """What became of each variant, as a table."""
+    async with services.transaction(agent) as conn:
+        found = await store.variants(conn, _period(services, days))
+    return csv_of("variants", VARIANT_COLUMNS, each(found))
+
+
+@router.get("/dashboard/messages/holdout.csv")
+async def holdout_csv(agent: SignedIn, services: InServices, days: Days = "28") -> Response:
+    """How many of each group of the holdout reached the goal, as a table."""
+    async with services.transaction(agent) as conn:
+        found = await store.holdout(conn, _period(services, days), _goals(services.policy))
+    return csv_of("holdout", ("variant", "messages", "reached"), each(found))
 
 
 @router.get("/dashboard/messages/list")
@@ -97,8 +120,9 @@ async def message_list(
     if not (template or status or reason):
         status = "sent"
     now = to_time(services.clock.now_ms())
-    since = datetime.combine(now.astimezone(UTC).date(), time(), UTC) - timedelta(days=int(days) - 1)
-    wanted = store.MessageFilter(since, now + _AHEAD, template, status, reason, outcome, variant)
+    today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
+    since = today - timedelta(days=int(days) - 1)
+    wanted = store.MessageFilter(since, today + _AHEAD, template, status, reason, outcome, variant)
     if format == "csv":
         return csv_of("message-list", MESSAGE_COLUMNS, _all_messages(services, agent, wanted))
     async with services.transaction(agent) as conn:
@@ -120,6 +144,12 @@ async def message_list(
             (name, template_name(name)) for name in sorted({one.template for one in services.policy.triggers})
         ],
     )
+
+
+def _period(services: Services, days: str) -> store.Period:
+    """The last so many days, today and what is due soon included."""
+    today = to_time(services.clock.now_ms()).astimezone(UTC).date()
+    return store.Period(today - timedelta(days=int(days) - 1), today + _AHEAD)
 
 
 def by_reason(found: list[dict[str, Any]]) -> dict[str, Any]:

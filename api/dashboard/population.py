@@ -76,6 +76,27 @@ async def movement_csv(
     return csv_of("movement", ("day", "previous", "level", "suppliers"), each(lines))
 
 
+@router.get("/dashboard/population/levels.csv")
+async def levels_csv(
+    agent: SignedIn, services: InServices, days: Literal["30", "90", "365"] = "90"
+) -> Response:
+    """Suppliers of each level at the end of each day as a table."""
+    today = to_time(services.clock.now_ms()).astimezone(UTC).date()
+    async with services.transaction(agent) as conn:
+        moves = await store.population_moves(conn)
+    series = over_time(moves, today - timedelta(days=int(days)), today)
+    return csv_of("levels", ("day", *store.LEVELS), each(series))
+
+
+@router.get("/dashboard/population/scores.csv")
+async def scores_csv(agent: SignedIn, services: InServices) -> Response:
+    """Suppliers by band of five points and level as a table."""
+    async with services.transaction(agent) as conn:
+        standing = await store.population_now(conn)
+    lines = [row | {"score_from": row["band"] * 5} for row in distribution(standing)]
+    return csv_of("scores", ("score_from", *store.LEVELS), each(lines))
+
+
 @router.get("/dashboard/population/cohorts.csv")
 async def cohorts_csv(agent: SignedIn, services: InServices) -> Response:
     """Suppliers by week of sign-up and level as a table."""

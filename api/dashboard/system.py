@@ -30,7 +30,11 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 STILL_MS = 24 * 3_600_000
 """Without a change of level for this long something may stand still."""
-DIFFERENCES = 20
+DIFFERENCES, DIFFERENCES_CSV = 20, 10_000
+TRIGGER_COLUMNS = ("name", "on", "channel", "template", "kind", "delay_ms", "max_a_week", "priority")
+DIFFERENCE_COLUMNS = (
+    "id", "supplier_id", "trigger", "signal_at", "live_status", "live_reason", "shadow_status", "shadow_reason",
+)  # fmt: skip
 LETTER_COLUMNS = (
     "at",
     "partition",
@@ -109,6 +113,22 @@ async def lag_csv(agent: SignedIn, services: InServices) -> Response:
     found: Lag = await lag(services.settings)
     lines = [{"topic": one.topic, "records": one.records, "behind": one.behind} for one in found.topics]
     return csv_of("lag", ("topic", "records", "behind"), each(lines))
+
+
+@router.get("/dashboard/system/policy.csv")
+async def policy_csv(agent: SignedIn, services: InServices) -> Response:
+    """The triggers of the policy in force as a table."""
+    del agent
+    return csv_of("policy", TRIGGER_COLUMNS, each(one.model_dump() for one in services.policy.triggers))
+
+
+@router.get("/dashboard/system/shadow.csv")
+async def shadow_csv(agent: SignedIn, services: InServices) -> Response:
+    """The newest messages that live policy and shadow decide differently, as a table."""
+    async with services.transaction(agent) as conn:
+        compared = await shadow.compare(conn)
+        found = await shadow.differences(conn, compared, DIFFERENCES_CSV) if compared else []
+    return csv_of("shadow", DIFFERENCE_COLUMNS, each(found))
 
 
 @router.get("/dashboard/system/dead-letters.csv")

@@ -65,12 +65,13 @@ WHERE i.status = 'scheduled' AND i.not_before < %(until)s
 ORDER BY i.not_before LIMIT %(most)s
 
 -- name: messages_of_status
+-- Days are those of the tallies (sent, else due): what was sent on the first of them may have been due before, `since`.
 SELECT i.id::text AS id, i.supplier_id::text AS supplier_id, i.trigger_condition, i.intervention_type, i.template_used,
     i.status, i.reason, i.due_at, i.not_before, i.sent_at, i.opened_at, i.clicked_at, i.converted_at, i.unsubscribed_at,
     i.experiment, i.variant, i.metadata ->> 'why' AS why, i.last_error
 FROM success_interventions i
 WHERE i.status = %(status)s AND i.due_at >= %(since)s AND i.due_at < %(until)s
-    AND (i.due_at, i.id) < (%(before)s, %(id)s::uuid)
+    AND coalesce(i.sent_at, i.due_at) >= %(from)s AND (i.due_at, i.id) < (%(before)s, %(id)s::uuid)
     AND (%(outcome)s = '' OR CASE %(outcome)s WHEN 'opened' THEN i.opened_at WHEN 'clicked' THEN i.clicked_at
         WHEN 'converted' THEN i.converted_at WHEN 'unsubscribed' THEN i.unsubscribed_at END IS NOT NULL)
 ORDER BY i.due_at DESC, i.id DESC LIMIT %(most)s
@@ -81,7 +82,7 @@ SELECT i.id::text AS id, i.supplier_id::text AS supplier_id, i.trigger_condition
     i.experiment, i.variant, i.metadata ->> 'why' AS why, i.last_error
 FROM success_interventions i
 WHERE i.reason = %(reason)s AND i.due_at >= %(since)s AND i.due_at < %(until)s
-    AND (i.due_at, i.id) < (%(before)s, %(id)s::uuid)
+    AND coalesce(i.sent_at, i.due_at) >= %(from)s AND (i.due_at, i.id) < (%(before)s, %(id)s::uuid)
     AND (%(template)s = '' OR i.template_used = %(template)s)
 ORDER BY i.due_at DESC, i.id DESC LIMIT %(most)s
 
@@ -91,7 +92,7 @@ SELECT i.id::text AS id, i.supplier_id::text AS supplier_id, i.trigger_condition
     i.experiment, i.variant, i.metadata ->> 'why' AS why, i.last_error
 FROM success_interventions i
 WHERE i.template_used = %(template)s AND i.due_at >= %(since)s AND i.due_at < %(until)s
-    AND (i.due_at, i.id) < (%(before)s, %(id)s::uuid)
+    AND coalesce(i.sent_at, i.due_at) >= %(from)s AND (i.due_at, i.id) < (%(before)s, %(id)s::uuid)
     AND (%(status)s = '' OR i.status = %(status)s)
     AND (%(variant)s = '' OR i.variant = %(variant)s)
     AND (%(outcome)s = '' OR CASE %(outcome)s WHEN 'opened' THEN i.opened_at WHEN 'clicked' THEN i.clicked_at

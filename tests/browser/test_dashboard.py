@@ -229,6 +229,15 @@ async def test_a_dead_letter_is_mended_and_published(
     await expect(found).to_be_visible()
 
 
+async def test_today_shows_what_is_new_while_it_is_open(page: Page, world: World, sign_in: SignIn) -> None:
+    await page.clock.install()
+    await sign_in()
+    await someone_at_risk(world, "Newly Seen", churn_probability=0.999)
+    await expect(page.get_by_role("link", name="Newly Seen")).to_have_count(0)
+    await page.clock.fast_forward(61_000)
+    await expect(page.get_by_role("link", name="Newly Seen").first).to_be_visible()
+
+
 async def test_signing_out_ends_the_session(page: Page, api_url: str, sign_in: SignIn) -> None:
     await sign_in()
     await page.get_by_role("button", name=re.compile("Sign out")).click()

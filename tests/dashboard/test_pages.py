@@ -30,6 +30,8 @@ PAGES = (
 )
 TABLES = (
     "/dashboard/calls.csv",
+    "/dashboard/population/levels.csv",
+    "/dashboard/population/scores.csv",
     "/dashboard/population/movement.csv",
     "/dashboard/population/cohorts.csv",
     "/dashboard/suppliers?format=csv",
@@ -37,7 +39,11 @@ TABLES = (
     "/dashboard/messages?format=csv",
     "/dashboard/messages/reasons.csv",
     "/dashboard/messages/list?format=csv",
+    "/dashboard/messages/variants.csv",
+    "/dashboard/messages/holdout.csv",
     "/dashboard/system/lag.csv",
+    "/dashboard/system/policy.csv",
+    "/dashboard/system/shadow.csv",
     "/dashboard/system/dead-letters.csv",
 )
 
@@ -283,6 +289,29 @@ async def test_messages_are_listed_by_template_status_and_reason(desk: Desk, wor
     text = await desk.page("/dashboard/messages")
     assert "We miss you" in text
     assert "Another rescue email went first" in text
+
+
+async def test_what_was_sent_today_is_in_todays_list_whenever_it_was_due(desk: Desk, world: World) -> None:
+    supplier_id = await world.supplier()
+    row = await world.row(supplier_id, "stuck_onboarding", signal_at=NOW - 2 * DAY)
+    await world.query(
+        "UPDATE success_interventions SET status = 'sent', sent_at = %s WHERE id = %s", format_time(NOW), row
+    )
+    listed = table((await desk.get("/dashboard/messages/list?status=sent&days=1&format=csv")).text)
+    assert row in {one["id"] for one in listed}
+    funnel = table((await desk.get("/dashboard/messages?days=1&format=csv")).text)
+    counted = {one["template"]: int(one["sent"]) for one in funnel}["finish_setup"]
+    assert counted == sum(one["template_used"] == "finish_setup" for one in listed)
+
+
+async def test_every_table_can_be_downloaded(desk: Desk, world: World) -> None:
+    await at_risk(world, "Down Loaded")
+    for address in TABLES:
+        answer = await desk.get(address)
+        assert answer.status_code == 200, address
+        assert answer.headers["content-type"].startswith("text/csv")
+        assert answer.headers["content-disposition"].endswith('.csv"')
+        table(answer.text)
 
 
 async def test_a_name_that_a_spreadsheet_would_run_is_made_text(desk: Desk, world: World) -> None:

@@ -20,7 +20,7 @@ ONE = "00000000-0000-4000-8000-000000000777"
 SOME = [f"00000000-0000-4000-8000-{n:012d}" for n in range(1, 51)]
 SINCE, UNTIL = datetime(2026, 1, 12, tzinfo=UTC), datetime(2026, 1, 20, tzinfo=UTC)
 PAGE = {"before": 3.0, "id": LAST_ID, "most": 50}
-LATER = {"before": END_OF_TIME, "id": LAST_ID, "most": 50, "since": SINCE, "until": UNTIL}
+LATER = {"before": END_OF_TIME, "id": LAST_ID, "most": 50, "since": SINCE, "until": UNTIL, "from": SINCE}
 DAYS = {"since": date(2026, 1, 12), "until": date(2026, 1, 20)}
 OF_ONE = {"supplier": ONE, "before": END_OF_TIME, "most": 50}
 

@@ -50,6 +50,16 @@
     for (const time of document.querySelectorAll('time[datetime]')) time.textContent = words(Date.parse(time.dateTime));
   }, 60000);
 
+  // --- a page that somebody leaves open shows what is new, unless she is at work in it
+  const live = document.querySelector('[data-every]');
+  if (live) {
+    setInterval(() => {
+      const part = document.getElementById(live.id);
+      if (document.hidden || part.contains(document.activeElement)) return;
+      htmx.ajax('GET', location.pathname, { target: part, select: `#${live.id}`, swap: 'outerHTML' });
+    }, Number(live.dataset.every));
+  }
+
   // --- charts
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
