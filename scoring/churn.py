@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from math import exp
+from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -196,9 +197,19 @@ def _logins(state: State, at: int) -> tuple[float, float, float]:
     return silence, 1 - share, share - min(1.0, lately)
 
 
-def churn_probability(state: State, model: ChurnModel | None = None) -> float:
-    """Probability 0..1, to 4 decimals, as of the last evaluation."""
-    return probability(churn_signals(state), model)
+def churn_probability(state: State) -> float:
+    """Probability 0..1 by the default model, to 4 decimals, as of the last evaluation.
+
+    It is `probability(churn_signals(state))` without the dict: every change of level makes one.
+    """
+    intercept, weights = _default_weights()
+    return _logistic(sum(map(mul, weights, signal_values(state, state.evaluated_at)), intercept))
+
+
+@cache
+def _default_weights() -> tuple[float, tuple[float, ...]]:
+    model = default_model()
+    return model.intercept, tuple(model.weights[name] for name in SIGNALS)
 
 
 def probability(signals: Mapping[str, float], model: ChurnModel | None = None) -> float:
@@ -208,6 +219,10 @@ def probability(signals: Mapping[str, float], model: ChurnModel | None = None) -
     logit = model.intercept
     for name, value in signals.items():
         logit += weights[name] * value
+    return _logistic(logit)
+
+
+def _logistic(logit: float) -> float:
     return round(1 / (1 + exp(-logit)), 4)
 
 
