@@ -13,6 +13,8 @@ from bench.peers.job import Job
 
 FULL, SMALL = "full", "small"
 STREAM_THREADS = 1
+EXACTLY_ONCE_INTERVAL_MS = 100
+"""Kafka Streams' default with exactly_once_v2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,10 @@ def _python(module: str) -> Callable[[Job], list[str]]:
     return lambda job: [sys.executable, "-m", f"bench.peers.{module}", job.encode()]
 
 
-def _streams(guarantee: str) -> Callable[[Job], list[str]]:
+def _streams(guarantee: str, interval_ms: int | None) -> Callable[[Job], list[str]]:
     def command(job: Job) -> list[str]:
-        arguments = [job.kafka, job.topic, job.run, job.events, guarantee, round(job.interval_s * 1000)]
+        interval = round(job.interval_s * 1000) if interval_ms is None else interval_ms
+        arguments = [job.kafka, job.topic, job.run, job.events, guarantee, interval]
         return [*java_tools.command(), *map(str, [*arguments, job.path("state"), STREAM_THREADS])]
 
     return command
@@ -82,11 +85,11 @@ def _bytewax(fold: str, limit: str) -> Engine:
     return Engine("Bytewax", fold, _python("bytewax_flow"), _final_file, "SQLite, each epoch", limit)
 
 
-def _kafka_streams(guarantee: str, limit: str) -> Engine:
+def _kafka_streams(guarantee: str, limit: str, *, interval_ms: int | None = None, name: str = "") -> Engine:
     return Engine(
-        f"Kafka Streams {guarantee}",
+        f"Kafka Streams {guarantee}{name}",
         SMALL,
-        _streams(guarantee),
+        _streams(guarantee, interval_ms),
         _changelog(lambda job: f"{job.run}-fold-changelog"),
         "RocksDB and changelog topic",
         limit,
@@ -117,5 +120,12 @@ PEERS = (
     _plain(SMALL, "aiokafka's record objects and JSON decoding in one thread"),
     _bytewax(SMALL, "a call into Python a supplier and batch, JSON decoding, the GIL"),
     _kafka_streams("at_least_once", "one stream thread: JSON, serdes and RocksDB behind its cache"),
-    _kafka_streams("exactly_once_v2", "as above, and a transaction a commit"),
+    _kafka_streams(
+        "exactly_once_v2",
+        "as above, and a transaction every 100 ms (its default)",
+        interval_ms=EXACTLY_ONCE_INTERVAL_MS,
+    ),
+    _kafka_streams(
+        "exactly_once_v2", "as above, with transactions as rare as our flushes", name=", rare commits"
+    ),
 )

@@ -19,7 +19,9 @@ from bench.peers.folds import FOLDS, Folded
 from bench.peers.job import Clock, Job, job
 from runtime.settings import Settings
 
-POLLED = 20_000
+POLLED = 5_000
+SESSION_MS = 60_000
+"""It has no thread for heartbeats."""
 FETCHED_BYTES = 4 * 1024 * 1024
 """As the product's worker."""
 
@@ -38,6 +40,7 @@ class Loop:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=FETCHED_BYTES,
+            session_timeout_ms=SESSION_MS,
         )
 
     async def run(self, clock: Clock) -> None:

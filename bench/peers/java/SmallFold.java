@@ -234,6 +234,7 @@ public final class SmallFold {
         settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, args[4]);
         settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, args[5]);
         settings.put(StreamsConfig.STATE_DIR_CONFIG, args[6]);
+        settings.put(StreamsConfig.producerPrefix("transaction.timeout.ms"), 120_000);
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, args[7]);
         settings.put(StreamsConfig.consumerPrefix("auto.offset.reset"), "earliest");
         KafkaStreams streams = streams(args[1], events, settings);
