@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -13,11 +14,13 @@ from httpx import AsyncClient
 from api import app as wiring
 from api.app import build_app
 from runtime.clock import ManualClock
+from runtime.embedded import Addresses
 from runtime.settings import Settings
 from scoring.time import MINUTE
 from tests.api.conftest import running
-from tests.api.kafka import records
+from tests.api.kafka import Published
 from tests.api.test_auth_and_problems import assert_problem
+from tests.conftest import PARTITIONS, own_settings
 from tests.delivery.world import NOW
 from topics.catalog import ACTIVITY
 from topics.decoding import ActivityEvent, decode
@@ -25,6 +28,14 @@ from topics.partitioner import partition_of
 from topics.time import format_time
 
 pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Shared by the tests of this module, each of which asks about its own suppliers."""
+    with own_settings(stack, tmp_path_factory.mktemp("shared") / "state") as own:
+        yield own
+
 
 SARAH = "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10"
 STRUCTURED = "application/cloudevents+json"
@@ -45,6 +56,12 @@ def event(**given: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
+async def published(settings: Settings) -> Published:
+    """What this test publishes."""
+    return await Published(settings, ACTIVITY).now()
+
+
+@pytest.fixture
 def send(api: AsyncClient, token):
     """Post what is given, as a service."""
 
@@ -57,18 +74,18 @@ def send(api: AsyncClient, token):
     return sent
 
 
-async def test_a_structured_event_is_on_the_topic_when_the_answer_comes(send, settings: Settings) -> None:
+async def test_a_structured_event_is_on_the_topic_when_the_answer_comes(send, published: Published) -> None:
     made = event(traceparent="00-1")
     answer = await send(made, f"{STRUCTURED}; charset=utf-8")
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1})
-    [record] = await records(settings, ACTIVITY)
+    [record] = await published.since_then()
     assert json.loads(record.value) == made
     assert record.key == SARAH.encode()
-    assert record.partition == partition_of(record.key, settings.partitions)
+    assert record.partition == partition_of(record.key, PARTITIONS)
     assert isinstance(decode(record.key, record.value, record.headers, NOW), ActivityEvent)
 
 
-async def test_a_binary_event_is_the_same_event(send, settings: Settings) -> None:
+async def test_a_binary_event_is_the_same_event(send, published: Published) -> None:
     headers = {
         "ce-specversion": "1.0",
         "ce-id": "1 of 2",
@@ -80,45 +97,47 @@ async def test_a_binary_event_is_the_same_event(send, settings: Settings) -> Non
     }
     answer = await send({"form_id": "enquiry", "client_id": "c"}, "application/json", **headers)
     assert answer.status_code == 202, answer.text
-    [record] = await records(settings, ACTIVITY)
+    [record] = await published.since_then()
     read = decode(record.key, record.value, record.headers, NOW)
     assert isinstance(read, ActivityEvent)
     assert (read.id, read.source, read.data.client_id) == ("1 of 2", "/forms/Zürich", "c")
     assert json.loads(record.value)["traceparent"] == "00-1"
 
 
-async def test_a_binary_event_without_data_needs_no_body(api: AsyncClient, token, settings: Settings) -> None:
+async def test_a_binary_event_without_data_needs_no_body(
+    api: AsyncClient, token, published: Published
+) -> None:
     headers = {
         f"ce-{name}": value for name, value in event(type="supplier.logged_in").items() if name != "data"
     }
     answer = await api.post("/api/events", headers={**token("service"), **headers})
     assert answer.status_code == 202, answer.text
-    [record] = await records(settings, ACTIVITY)
+    [record] = await published.since_then()
     assert isinstance(decode(record.key, record.value, record.headers, NOW), ActivityEvent)
 
 
-async def test_data_of_a_binary_event_brings_no_attributes(send, settings: Settings) -> None:
+async def test_data_of_a_binary_event_brings_no_attributes(send, published: Published) -> None:
     headers = {f"ce-{name}": value for name, value in event().items() if name != "data"}
     smuggled = b'{"form_id": "f"}, "subject": "11111111-1111-4111-8111-111111111111"'
     answer = await send(smuggled, "application/json", **headers)
     assert "not_json" in assert_problem(answer, 422)["detail"]
-    assert await records(settings, ACTIVITY) == []
+    assert await published.since_then() == []
 
 
-async def test_a_batch_keeps_its_order_by_supplier(send, settings: Settings) -> None:
+async def test_a_batch_keeps_its_order_by_supplier(send, published: Published) -> None:
     suppliers = [str(uuid4()) for _ in range(5)]
     batch = [event(id=str(number), subject=suppliers[number % 5]) for number in range(200)]
     answer = await send(batch, BATCH)
     assert (answer.status_code, answer.json()) == (202, {"accepted": 200})
     arrived: dict[str, list[int]] = {supplier: [] for supplier in suppliers}
-    for record in await records(settings, ACTIVITY):
-        assert record.partition == partition_of(record.key, settings.partitions)
+    for record in await published.since_then():
+        assert record.partition == partition_of(record.key, PARTITIONS)
         arrived[record.key.decode()].append(int(json.loads(record.value)["id"]))
     assert sum(map(len, arrived.values())) == 200
     assert all(ids == sorted(ids) for ids in arrived.values())
 
 
-async def test_one_bad_event_and_nothing_of_a_batch_is_published(send, settings: Settings) -> None:
+async def test_one_bad_event_and_nothing_of_a_batch_is_published(send, published: Published) -> None:
     batch = [event(), event(data={}), event(), event(subject="sarah"), event(time="yesterday")]
     problem = assert_problem(await send(batch, BATCH), 422)
     assert [(each["index"], each["code"]) for each in problem["errors"]] == [
@@ -127,17 +146,17 @@ async def test_one_bad_event_and_nothing_of_a_batch_is_published(send, settings:
         (4, "wrong_field"),
     ]
     assert "event 1" in problem["detail"]
-    assert await records(settings, ACTIVITY) == []
+    assert await published.since_then() == []
 
 
 async def test_an_empty_batch_is_nothing_to_do(send) -> None:
     assert (await send([], BATCH)).json() == {"accepted": 0}
 
 
-async def test_an_event_of_an_unknown_type_is_taken(send, settings: Settings) -> None:
+async def test_an_event_of_an_unknown_type_is_taken(send, published: Published) -> None:
     """A newer producer must not be held up by an older API."""
     assert (await send(event(type="gallery.delivered"))).status_code == 202
-    assert len(await records(settings, ACTIVITY)) == 1
+    assert len(await published.since_then()) == 1
 
 
 @pytest.mark.parametrize(
@@ -187,7 +206,7 @@ async def test_a_body_of_another_type_is_415(send, kind: str, says: str) -> None
     assert says in assert_problem(answer, 415)["detail"]
 
 
-async def test_a_mebibyte_is_taken_and_a_byte_more_is_413(send, settings: Settings) -> None:
+async def test_a_mebibyte_is_taken_and_a_byte_more_is_413(send, published: Published) -> None:
     largest = 1_048_576
     padded = json.dumps(event(pad="")).encode()
     padded = padded.replace(b'"pad": ""', b'"pad": "' + b"x" * (largest - len(padded)) + b'"')
@@ -195,7 +214,7 @@ async def test_a_mebibyte_is_taken_and_a_byte_more_is_413(send, settings: Settin
     assert_problem(await send(padded + b" "), 413)
     assert_problem(await send(b"[" + padded + b"]", BATCH), 413)
     assert (await send(padded)).status_code == 202
-    assert [len(record.value) for record in await records(settings, ACTIVITY)] == [largest]
+    assert [len(record.value) for record in await published.since_then()] == [largest]
 
 
 async def test_a_long_body_is_refused_while_it_comes(api: AsyncClient, token) -> None:
@@ -219,12 +238,12 @@ async def test_no_binary_event_grows_beyond_the_limit(send) -> None:
     assert_problem(await send(data, "application/json", **headers), 413)
 
 
-async def test_the_same_event_twice_is_taken_twice_and_counts_once(send, settings: Settings) -> None:
+async def test_the_same_event_twice_is_taken_twice_and_counts_once(send, published: Published) -> None:
     """Who got no answer sends it again: (source, id) is what counts, in the workers."""
     made = event()
     for _ in range(2):
         assert (await send(made)).status_code == 202
-    assert len({record.value for record in await records(settings, ACTIVITY)}) == 1
+    assert len({record.value for record in await published.since_then()}) == 1
 
 
 async def test_while_kafka_is_away_the_answer_is_503(

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
 
 from runtime.clock import ManualClock
+from runtime.embedded import Addresses
+from runtime.settings import Settings
 from scoring.metrics import COMPONENTS, displayed
 from scoring.time import DAY, HOUR
 from tests.api.lives import Life
 from tests.api.test_auth_and_problems import assert_problem
+from tests.conftest import own_settings
 from tests.delivery.world import NOW, World
 from topics.time import format_time
 
 pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Shared by the tests of this module, each of which asks about its own suppliers."""
+    with own_settings(stack, tmp_path_factory.mktemp("shared") / "state") as own:
+        yield own
 
 
 def busy_month(world: World) -> Life:
