@@ -16,10 +16,10 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.compare import Measured, Plan
-from bench.engines import FULL, STREAM_THREADS
+from bench.engines import FULL, SMALL, STREAM_THREADS
 from bench.product import ID as PRODUCT_ID
 from cli.stack_jars import KAFKA_VERSION
 
@@ -41,6 +41,7 @@ GOALS = (
 )
 """(engine, the least ratio of our worker's rate to its, in words)"""
 
+NAMES = {FULL: "the scoring", SMALL: "the small fold"}
 OURS, SAME, OTHER = "#0b6e4f", "#5b8def", "#a9a9a9"
 
 
@@ -136,7 +137,7 @@ def table(rows: Sequence[Measured]) -> list[str]:
     lines = [head, "|---|---|---:|---:|---:|---:|---|---|"]
     for row in sorted(rows, key=lambda row: (row.fold != FULL, -row.rate)):
         name = f"**{row.engine}**" if row.id == PRODUCT_ID else row.engine
-        fold = "the scoring" if row.fold == FULL else "the small fold"
+        fold = NAMES[row.fold]
         spread = f"{min(row.rates):,.0f} to {max(row.rates):,.0f}"
         lines.append(
             f"| {name} | {fold} | {row.events:,} | {row.rate:,.0f} ({spread}) | {cpu_us(row):.1f} "
@@ -196,7 +197,7 @@ def plot(rows: Sequence[Measured], path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "bench"  # the same figures give the same file
     mpl.rcParams["svg.fonttype"] = "none"
     ordered = sorted(rows, key=lambda row: (row.fold == FULL, row.rate))
-    figure, axes = plt.subplots(figsize=(8, 0.45 * len(ordered) + 1.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 0.4 * len(ordered) + 1.2), layout="constrained")
     for place, row in enumerate(ordered):
         color = OURS if row.id == PRODUCT_ID else SAME if row.fold == FULL else OTHER
         below, above = row.rate - min(row.rates), max(row.rates) - row.rate
@@ -204,10 +205,11 @@ def plot(rows: Sequence[Measured], path: Path) -> None:
         axes.annotate(
             f"{row.rate:,.0f}", (max(row.rates), place), (6, 0), textcoords="offset points", va="center"
         )
-    axes.set_yticks(range(len(ordered)), [f"{row.engine} ({row.fold})" for row in ordered])
+    axes.set_yticks(range(len(ordered)), [f"{row.engine}: {NAMES[row.fold]}" for row in ordered])
     axes.set_xlabel("events/s, one process; median, least and most")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.margins(x=0.12)
+    axes.margins(x=0.15)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

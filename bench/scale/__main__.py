@@ -13,7 +13,7 @@ import click
 
 from bench.process import say
 from bench.report import RESULTS, ROOT, machine, put_between_marks
-from bench.scale import clients, latency, postgres, rebalance, recovery, state, ticks, workers
+from bench.scale import clients, latency, paper, postgres, rebalance, recovery, state, ticks, workers
 from cli.stack import Stack
 from runtime.embedded import Addresses
 
@@ -135,6 +135,8 @@ def keep(name: str, found: dict[str, Any]) -> None:
                     f"load {where['load']} before, commit {where['commit']}.\n"
                 ),
             ]
+    if ENGINES.exists():
+        parts += paper.lines(stored, json.loads(ENGINES.read_text(encoding="utf-8")))
     put_between_marks(PAGE, "\n".join(parts))
 
 

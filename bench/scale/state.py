@@ -88,7 +88,7 @@ def changelog_bytes() -> list[dict[str, float]]:
 def flushed_every(number: int, log: list[tuple[bytes, bytes]], now: int) -> dict[str, float]:
     """Fold the log in batches."""
     fold = PartitionFold(0, 1)
-    state = health = signals = 0
+    state = health = signals = count = 0
     for start in range(0, len(log), number):
         batch = enumerate(log[start : start + number], start)
         fold.process(Kept(key, value, offset, now, 0) for offset, (key, value) in batch)
@@ -96,12 +96,14 @@ def flushed_every(number: int, log: list[tuple[bytes, bytes]], now: int) -> dict
         fold.confirm(flush)
         state += sum(len(key) + len(value) for key, value in flush.changelog)
         health += sum(len(key) + len(value) for key, value in flush.health)
+        count += len(flush.signals)
         signals += sum(len(key) + len(value) for _, key, value in flush.signals)
     return {
         "events_a_flush": number,
         "state_bytes_an_event": round(state / len(log)),
         "health_bytes_an_event": round(health / len(log)),
         "signal_bytes_an_event": round(signals / len(log)),
+        "signals_an_event": round(count / len(log), 3),
         "log_bytes_an_event": round(sum(len(key) + len(value) for key, value in log) / len(log)),
     }
 

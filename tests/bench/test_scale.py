@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.scale import __main__ as scale
-from bench.scale import clients, latency, postgres, recovery, state, ticks, workers
+from bench.scale import clients, latency, paper, postgres, recovery, state, ticks, workers
 from bench.scale.rebalance import longest_gap
 from bench.scale.suppliers import changelog, ids, realistic
 from runtime.embedded import Addresses
@@ -100,3 +100,23 @@ def test_figures_of_one_kind_stand_beside_those_of_the_others(
     assert text.startswith("head\n")
     assert "### Timers due at once" in text
     assert "### Many clients" in text
+
+
+def test_the_paper_divides_what_is_wanted_by_what_was_measured() -> None:
+    engines = {"engines": [{"engine": "wedsync-success", "events_per_second": {"median": 40_000}}]}
+    each = {
+        "log_bytes_an_event": 200,
+        "health_bytes_an_event": 1_000,
+        "signals_an_event": 0.1,
+    }
+    stored = {
+        "state": {"many": {"bytes_a_supplier": 2_500, "record_bytes": 2_000}, "changelog": [each]},
+        "recovery": {"suppliers_per_second": 20_000},
+        "postgres": {"sizes": [{"rates": {"known suppliers": {"success.health": {"per_second": 10_000}}}}]},
+    }
+    text = "\n".join(paper.lines(stored, engines))
+    assert "| workers, half busy | 50 |" in text
+    assert "| memory of a worker | 5.0 GB | 2,000,000 suppliers" in text
+    assert "| recovery of a worker that starts cold | 1.7 min |" in text
+    assert "| Postgres instances for health alone | 100 |" in text
+    assert paper.lines({}, engines) == []
