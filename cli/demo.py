@@ -17,15 +17,19 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 import orjson
 
 from agents.provisioning import create_topics
+from api.auth import sign
+from api.session import login_link
 from cli.demo_screen import Screen
 from cli.errors import CommandError
 from cli.publish import Publisher
 from cli.stack import Stack
+from cli.stack_process import free_port, is_free
 from cli.up import default_data_dir
 from replay.simulate import population
 from runtime.embedded import Addresses
@@ -35,11 +39,13 @@ from store.database import Role, open_pool
 from store.migrate import migrate
 
 HISTORY_SUPPLIERS, HISTORY_DAYS = 200, 60
+DEFAULT_API_PORT = 8000
 NEWCOMERS_A_BATCH = 40
 EVENTS_A_SECOND = 4
 REFRESH_S = 1.0
-SERVICES = ("worker", "deliver")
+SERVICES = ("worker", "deliver", "api")
 STOP_WITHIN_S = 20
+LINKS_LAST_S = 12 * 3600
 
 
 @click.command()
@@ -57,10 +63,10 @@ def demo(suppliers: int, days: int, seed: int, seconds: float | None) -> None:
     logs = stack.data_dir / "logs"
     try:
         settings = _settings(addresses)
-        _show_addresses(addresses, logs)
+        _show_addresses(addresses, settings, logs, seed)
         migrate(settings.database_url)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_play(settings, addresses, logs, (suppliers, days, seed), seconds))
+            asyncio.run(_play(settings, logs, (suppliers, days, seed), seconds))
     finally:
         click.echo("stopping …")
         stack.stop()
@@ -68,22 +74,34 @@ def demo(suppliers: int, days: int, seed: int, seconds: float | None) -> None:
 
 
 def _settings(addresses: Addresses) -> Settings:
-    return Settings(kafka=addresses.kafka, database_url=addresses.database_url, smtp_url=addresses.smtp)
+    port = DEFAULT_API_PORT if is_free(DEFAULT_API_PORT) else free_port()
+    return Settings(
+        kafka=addresses.kafka,
+        database_url=addresses.database_url,
+        smtp_url=addresses.smtp,
+        api_port=port,
+        public_url=f"http://127.0.0.1:{port}",
+    )
 
 
-def _show_addresses(addresses: Addresses, logs: Path) -> None:
-    for name, address in addresses.as_json().items():
+def _show_addresses(addresses: Addresses, settings: Settings, logs: Path, seed: int) -> None:
+    for name, address in {**addresses.as_json(), "logs": str(logs)}.items():
         click.echo(f"  {name:<13} {address}")
-    click.echo(f"  {'logs':<13} {logs}")
-    click.echo("  there is no dashboard yet: this table is what happens\n")
+    now_s = int(time.time())
+    supplier = next(population(1, HISTORY_DAYS, seed, 0))["profile"]["id"]
+    tokens = {
+        "token": sign(settings, "supplier", supplier, LINKS_LAST_S, now_s),
+        "service": sign(settings, "service", "demo", LINKS_LAST_S, now_s),
+    }
+    click.echo("\nopen in a browser, a few seconds from now:")
+    click.echo(f"  dashboard     {login_link(settings, 'demo')}")
+    click.echo(f"  coach         {settings.public_url}/demo/host#{urlencode(tokens)}\n")
 
 
-async def _play(
-    settings: Settings, addresses: Addresses, logs: Path, size: tuple[int, int, int], seconds: float | None
-) -> None:
+async def _play(settings: Settings, logs: Path, size: tuple[int, int, int], seconds: float | None) -> None:
     await create_topics(settings)
     async with AsyncExitStack() as stack:
-        services = stack.enter_context(_services(addresses, logs))
+        services = stack.enter_context(_services(settings, logs))
         pool = await open_pool(settings.database_url, Role.READER, max_size=2)
         stack.push_async_callback(pool.close)
         publisher = await stack.enter_async_context(Publisher(settings))
@@ -97,11 +115,11 @@ async def _play(
 
 
 @contextmanager
-def _services(addresses: Addresses, logs: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+def _services(settings: Settings, logs: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     """The services as processes of their own, logging to files; told to stop at the end."""
     started = []
     program = [sys.executable, "-c", "from cli.main import main; main()"]
-    environment = {**os.environ, **addresses.as_env()}
+    environment = {**os.environ, **settings.as_env()}
     try:
         for service in SERVICES:
             with (logs / f"{service}.log").open("ab") as log:
