@@ -168,7 +168,8 @@ async def test_a_row_waits_for_an_address_until_it_comes(world: World, mail_serv
     await delivery.deliver_due()
     assert mail_server.envelopes == [("bounces@wedsync.example", ["late@example.com"])]
     found = await world.find(row)
-    assert found["not_before"] == found["claimed_at"] == at(NOW)  # not the end of the wait that it did not need
+    # not the end of the wait, which it did not need
+    assert found["not_before"] == found["claimed_at"] == at(NOW)
 
 
 async def test_an_address_that_never_comes_is_the_reason_after_72_hours(world: World) -> None:
