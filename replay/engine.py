@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -208,15 +210,28 @@ def run(
 
 def _run_here(job: Job, partitions: Sequence[int], on_records: Callable[[int], None]) -> Outcome:
     outcome = Outcome()
-    with job.source.opened() as source:
-        replays = [PartitionReplay(job, source, partition, outcome) for partition in partitions]
+    with _calm_collector():
+        with job.source.opened() as source:
+            replays = [PartitionReplay(job, source, partition, outcome) for partition in partitions]
+            for replay in replays:
+                for count in replay.read(source):
+                    on_records(count)
+        outcome.until = outcome.last_event_at if job.until is None else job.until
         for replay in replays:
-            for count in replay.read(source):
-                on_records(count)
-    outcome.until = outcome.last_event_at if job.until is None else job.until
-    for replay in replays:
-        replay.finish(outcome.until)
+            replay.finish(outcome.until)
     return outcome
+
+
+@contextmanager
+def _calm_collector() -> Iterator[None]:
+    """Collect garbage as seldom as a worker process does, for as long as this process replays."""
+    before = gc.get_threshold()
+    tune_collector()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _run_in_processes(
