@@ -33,7 +33,7 @@ def monthly_shop(path: Path, customers: int = 900, seed: int = 5) -> Path:
     return path
 
 
-def daily_game(path: Path, players: int = 500, seed: int = 8) -> Path:
+def daily_game(path: Path, players: int = 320, seed: int = 8) -> Path:
     """A game played most days: `ts,uid,action` with seconds since 1970, actions of its own; nobody says goodbye."""
     rng = random.Random(seed)  # noqa: S311 - a simulation
     start, rows = 1_700_000_000, []
@@ -61,7 +61,7 @@ def daily_game(path: Path, players: int = 500, seed: int = 8) -> Path:
     return path
 
 
-def subscriptions(path: Path, members: int = 700, seed: int = 3) -> Path:
+def subscriptions(path: Path, members: int = 420, seed: int = 3) -> Path:
     """A gym's app that notes cancellations: `Member,When,What` with ISO times and zones, some rows broken."""
     rng = random.Random(seed)  # noqa: S311 - a simulation
     first, rows = datetime(2024, 3, 1, tzinfo=UTC), []

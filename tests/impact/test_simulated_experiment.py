@@ -42,11 +42,11 @@ def lived(count: int, seed: int, lift: float, held_out: np.ndarray | None = None
 @pytest.mark.parametrize("lift", [0.0, 0.15, 0.5])
 def test_the_interval_covers_the_true_effect_at_its_nominal_rate(lift):
     """Hundreds of experiments, each with people and a draw of its own; the truth is that of a very large population."""
-    truth = lived(120_000, 1, lift).mean() - lived(120_000, 1, 0.0).mean()
+    truth = lived(60_000, 1, lift).mean() - lived(60_000, 1, 0.0).mean()
     covered, told, times = 0, 0, 250
     for seed in range(times):
-        held_out = np.random.default_rng([seed, 3]).random(900) < 0.4
-        left = lived(900, seed + 10, lift, held_out)
+        held_out = np.random.default_rng([seed, 3]).random(600) < 0.4
+        left = lived(600, seed + 10, lift, held_out)
         treated = Share(int(left[~held_out].sum()), int((~held_out).sum()))
         found = compare(treated, Share(int(left[held_out].sum()), int(held_out.sum())))
         covered += found.interval[0] <= truth <= found.interval[1]
@@ -61,7 +61,7 @@ def test_the_interval_covers_the_true_effect_at_its_nominal_rate(lift):
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return World(260, 3)
+    return World(200, 3)
 
 
 @pytest.fixture(scope="module")
