@@ -227,13 +227,12 @@ def test_a_cut_log_starts_from_an_exported_state_or_is_refused(settings, tmp_pat
     with pytest.raises(LogError, match="ends before that"):
         replayed(KafkaSource(settings, folder), tmp_path / "too_late")
 
-    her = found.table("base.suppliers").filter("seq > 5").project("supplier_id, sum").fetchone()
-    # the archive continues over the cut: it had been exported up to there
+    her = found.table("base.suppliers").project("supplier_id").limit(1).fetchall()[0][0]
+    # What was cut away before it was exported is missed, by name.
     done = success(settings, "export", "--out", str(folder), "--json")
     assert json.loads(done.stdout)["lost"] != []
-    assert her is not None
     with pytest.raises(LogError, match="lacks the offsets"):
-        explain(ArchiveSource(folder), her[0])
+        explain(ArchiveSource(folder), her)
 
 
 def time_of(line: bytes) -> int:
