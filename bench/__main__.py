@@ -7,7 +7,7 @@ import json
 import click
 
 from bench.compare import Comparison, Plan
-from bench.process import kafka, say
+from bench.process import clean_up_when_terminated, kafka, say
 from bench.report import PAGE, as_json, machine, ratios, table, write
 
 QUICK = Plan(events=4_000, slow_events=1_000, suppliers=200, repeats=1)
@@ -42,6 +42,7 @@ def main(
     plan = Plan(events, slow_events, suppliers, days, partitions, repeats, only)
     if quick:
         plan = Plan(QUICK.events, QUICK.slow_events, QUICK.suppliers, repeats=1, only=only)
+    clean_up_when_terminated()
     where = machine()
     with kafka() as address:
         rows = Comparison(address, plan, say).run()

@@ -36,7 +36,7 @@ class Plan:
     """What is measured."""
 
     events: int = 400_000
-    slow_events: int = 30_000
+    slow_events: int = 20_000
     """Of the short log, for engines that would take all day."""
     suppliers: int = 20_000
     days: int = 7

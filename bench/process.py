@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,11 @@ def kafka() -> Iterator[str]:
         yield stack.start().kafka
     finally:
         stack.stop()
+
+
+def clean_up_when_terminated() -> None:
+    """Have SIGTERM unwind as Ctrl-C does, so that stacks and processes are stopped."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def say(line: str) -> None:

@@ -12,7 +12,7 @@ from agents.provisioning import create_topics
 from bench.activity import activity
 from bench.compare import SEED, Plan
 from bench.log import publish
-from bench.process import kafka
+from bench.process import clean_up_when_terminated, kafka
 from bench.product import Product
 from runtime.settings import Settings
 from scoring.time import DAY
@@ -28,6 +28,7 @@ from topics.catalog import ACTIVITY, full_name
 @click.option("--profile", is_flag=True, help="Also print where the worker's main thread spends its time.")
 def main(events: int, suppliers: int, days: int, partitions: int, repeats: int, profile: bool) -> None:
     """Measure the scoring of one worker process; its state must be that of a sequential fold."""
+    clean_up_when_terminated()
     with kafka() as address:
         prefix = f"bench{uuid.uuid4().hex[:8]}."
         settings = Settings(kafka=address, topic_prefix=prefix, partitions=partitions)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from bench.process import say
+from bench.process import clean_up_when_terminated, say
 from bench.report import RESULTS, ROOT, machine, put_between_marks
 from bench.scale import clients, latency, paper, postgres, rebalance, recovery, state, ticks, workers
 from cli.stack import Stack
@@ -64,11 +64,12 @@ NEED_NO_STACK = {"state", "ticks", "clients"}
 @click.option("--client-events", default=20_000, show_default=True, help="For clients.")
 @click.option("--events", default=400_000, show_default=True, help="For workers.")
 @click.option("--rate", type=int, help="For latency, events/s; half of what `python -m bench --write` found.")
-@click.option("--sizes", default="1000,20000,100000", show_default=True, help="For postgres: suppliers.")
+@click.option("--sizes", default="1000,20000", show_default=True, help="For postgres: suppliers.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object.")
 @click.option("--write", is_flag=True, help=f"Also into bench/results/ and docs/{PAGE.name}.")
 def main(what: tuple[str, ...], as_object: bool, write: bool, **options: Any) -> None:
     """Measure WHAT (one or more; `all`)."""
+    clean_up_when_terminated()
     names = list(MODULES) if "all" in what else list(what)
     found: dict[str, Any] = {}
     with stack_for(names) as addresses:

@@ -71,7 +71,9 @@ def test_the_writer_is_measured_on_tables_that_grow(
 ) -> None:
     monkeypatch.setattr(postgres, "SEEDS", 20)
     monkeypatch.setattr(postgres, "WRITTEN_ON", 40)
-    small, large = postgres.measure(stack.database_url, (20, 100))["sizes"]
+    found = postgres.measure(stack.database_url, (20, 100))
+    small, large = found["sizes"]
+    assert len(postgres.lines(found)) == 4 + 2
     assert small["rows"]["customer_health"] == 2 * 20  # the seeds, and one copy of each
     assert large["rows"]["customer_health"] == 2 * 20 + 40 + 4 * 20  # and the new ones, and four copies more
     assert large["rows"]["success_interventions"] > small["rows"]["success_interventions"]
