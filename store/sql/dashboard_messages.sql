@@ -40,14 +40,15 @@ GROUP BY 1, 2, 3 HAVING sum(messages) <> 0 ORDER BY 1, 2
 -- (`converted` is not noted of what was never sent.) Of the newest `most` of each group, so that it stays quick.
 WITH newest AS (
     (SELECT i.supplier_id, i.trigger_condition, i.variant, i.due_at FROM success_interventions i
-     WHERE i.experiment = 'holdout' AND i.due_at >= %(since)s AND i.due_at < %(until)s
+     WHERE i.experiment = 'holdout' AND i.due_at >= %(since)s::timestamptz AND i.due_at < %(until)s::timestamptz
      ORDER BY i.due_at DESC LIMIT %(most)s))
 SELECT n.variant, count(*) AS messages,
     count(*) FILTER (WHERE EXISTS (
         SELECT FROM jsonb_to_recordset(%(goals)s::jsonb) AS rule(trigger text, goal text)
         WHERE rule.trigger = n.trigger_condition
             AND (h.facts -> 'last_goals' ->> rule.goal)::timestamptz > n.due_at)) AS reached
-FROM newest n JOIN customer_health h ON h.supplier_id = n.supplier_id
+FROM newest n
+CROSS JOIN LATERAL (SELECT c.facts FROM customer_health c WHERE c.supplier_id = n.supplier_id LIMIT 1) h
 GROUP BY 1 ORDER BY 1
 
 -- name: today
@@ -72,8 +73,8 @@ SELECT i.id::text AS id, i.supplier_id::text AS supplier_id, i.trigger_condition
 FROM success_interventions i
 WHERE i.status = %(status)s AND i.due_at >= %(since)s AND i.due_at < %(until)s
     AND coalesce(i.sent_at, i.due_at) >= %(from)s AND (i.due_at, i.id) < (%(before)s, %(id)s::uuid)
-    AND (%(outcome)s = '' OR CASE %(outcome)s WHEN 'opened' THEN i.opened_at WHEN 'clicked' THEN i.clicked_at
-        WHEN 'converted' THEN i.converted_at WHEN 'unsubscribed' THEN i.unsubscribed_at END IS NOT NULL)
+    AND (%(outcome)s <> 'opened' OR i.opened_at IS NOT NULL) AND (%(outcome)s <> 'clicked' OR i.clicked_at IS NOT NULL)
+    AND (%(outcome)s <> 'converted' OR i.converted) AND (%(outcome)s <> 'unsubscribed' OR i.unsubscribed_at IS NOT NULL)
 ORDER BY i.due_at DESC, i.id DESC LIMIT %(most)s
 
 -- name: messages_of_reason
@@ -95,6 +96,6 @@ WHERE i.template_used = %(template)s AND i.due_at >= %(since)s AND i.due_at < %(
     AND coalesce(i.sent_at, i.due_at) >= %(from)s AND (i.due_at, i.id) < (%(before)s, %(id)s::uuid)
     AND (%(status)s = '' OR i.status = %(status)s)
     AND (%(variant)s = '' OR i.variant = %(variant)s)
-    AND (%(outcome)s = '' OR CASE %(outcome)s WHEN 'opened' THEN i.opened_at WHEN 'clicked' THEN i.clicked_at
-        WHEN 'converted' THEN i.converted_at WHEN 'unsubscribed' THEN i.unsubscribed_at END IS NOT NULL)
+    AND (%(outcome)s <> 'opened' OR i.opened_at IS NOT NULL) AND (%(outcome)s <> 'clicked' OR i.clicked_at IS NOT NULL)
+    AND (%(outcome)s <> 'converted' OR i.converted) AND (%(outcome)s <> 'unsubscribed' OR i.unsubscribed_at IS NOT NULL)
 ORDER BY i.due_at DESC, i.id DESC LIMIT %(most)s

@@ -25,10 +25,11 @@ STATEMENTS = (
     FROM customer_health h, generate_series(1, 3) step,
         LATERAL (SELECT CASE step WHEN 3 THEN h.health_score ELSE (h.health_score + step * 37) % 100 END AS score) s""",
     """INSERT INTO success_interventions (supplier_id, trigger_condition, intervention_type, template_used, status,
-        reason, due_at, not_before, sent_at, signal_id, signal_at, experiment, variant, metadata)
+        reason, due_at, not_before, sent_at, opened_at, signal_id, signal_at, experiment, variant, metadata)
     SELECT id, t, 'email', t, status,
         CASE status WHEN 'suppressed' THEN (ARRAY['weekly_cap', 'healthy'])[1 + k % 2] END,
-        at, at, CASE status WHEN 'sent' THEN at END, gen_random_uuid(), at,
+        at, at, CASE status WHEN 'sent' THEN at END, CASE WHEN status = 'sent' AND x % 3 = 0 THEN at END,
+        gen_random_uuid(), at,
         CASE WHEN status <> 'scheduled' AND k = 1 THEN 'holdout' END,
         CASE WHEN status <> 'scheduled' AND k = 1 THEN 'treated' END, '{}'
     FROM suppliers s, generate_series(1, 4) k,
