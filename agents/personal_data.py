@@ -34,6 +34,7 @@ ABOUT = {
     "mail_reports": "What mail servers told us about messages to you.",
     "coach_memory": "Tips, messages and milestones that the coach showed you, and what you did with them.",
     "supplier_holds": "That our team holds messages to you, and why.",
+    "shadow_interventions": "What a policy that is being tried would have sent you; nothing of it was sent.",
     "supplier_notes": "What our team noted about you.",
     "level_changes": "When the level of that score changed.",
     "supplier_standings": "Where you stand in our team's lists: level, band of points, since when, weight.",
