@@ -23,7 +23,8 @@ SUPPLIERS = 20_000
 WARM_UP_S = 5.0
 LAST_ONES_S = 5.0
 JOIN_S = 30.0
-AT_ONCE = 20
+GROUPS_PER_SECOND = 500
+"""Events go out in groups, each when its last one is due: no event before its time."""
 
 
 def measure(kafka: str, per_second: int, seconds: float) -> dict[str, Any]:
@@ -70,16 +71,17 @@ def _publish(settings: Settings, per_second: int, seconds: float) -> float:
     total = int(per_second * seconds)
     start = time.time_ns() // 1_000_000 - 8 * DAY
     log = activity(total, SUPPLIERS, SEED, start, 7 * DAY)
+    at_once = max(1, per_second // GROUPS_PER_SECOND)
     began, began_ns = time.perf_counter(), time.time_ns()
     for number, (key, value) in zip(count(), log, strict=False):
+        if number % at_once == 0:
+            producer.poll(0)
+            ahead = began + (number + at_once - 1) / per_second - time.perf_counter()
+            if ahead > 0:
+                time.sleep(ahead)
         due_ns = began_ns + int(number / per_second * 1e9)
         stamped = value.replace(b'"id":"%d-%d"' % (SEED, number), b'"id":"%d-%d"' % (number, due_ns), 1)
         producer.produce(topic, stamped, key=key, partition=partition_of(key, settings.partitions))
-        if number % AT_ONCE == 0:
-            producer.poll(0)
-            ahead = began + number / per_second - time.perf_counter()
-            if ahead > 0:
-                time.sleep(ahead)
     producer.flush(30)
     return total / (time.perf_counter() - began)
 
