@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 import pytest
 
@@ -66,8 +67,21 @@ def test_after_a_longer_freeze_the_worker_is_stopped_and_told_for_how_long(lease
 def test_a_thawed_worker_cannot_renew_what_has_run_out(lease: Lease, time: Time) -> None:
     lease.renew()
     time.now += lease.duration_s + 0.1
+    lease.renew()
     with pytest.raises(Frozen):
-        lease.renew()
+        lease.check()
+
+
+async def test_a_loop_that_is_busy_for_longer_than_the_lease_is_not_taken_for_frozen(lease: Lease) -> None:
+    lease._monotonic = monotonic
+    lease.duration_s = 0.3
+    keeping = asyncio.create_task(lease.keep())
+    await asyncio.sleep(0)
+    busy_until = monotonic() + 3 * lease.duration_s
+    while monotonic() < busy_until:  # nothing else of the loop runs
+        pass
+    lease.check()
+    keeping.cancel()
 
 
 async def test_it_is_renewed_well_before_it_ends(lease: Lease, time: Time) -> None:
