@@ -27,8 +27,10 @@ $(OWN_UV):
 demo: install
 	@$(BIN)/success demo
 
+# Most tests wait for something: three processes keep two cores busy. The browser's tests share one event loop.
 test: lint browser
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/browser
+	@$(BIN)/pytest tests/browser
 
 # The browser that tests/browser drives; its absence fails.
 browser: install

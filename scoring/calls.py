@@ -99,12 +99,13 @@ def propose(
     """The next free times, an hour apart, those in which it is day where she lives before all others.
 
     `zone` is hers (None if not known: every time will do), `waking` the hours of her day. Agents in one place and
-    a supplier on the other side of the world may share no hour; then she gets the agents' next times as they are.
+    a supplier on the other side of the world may share hardly an hour; then she gets the agents' next times as they are.
     """
     ahead = now_ms + NOTICE
     free = [start for start in _grid(ahead, hours) if judge(start, now_ms, taken, hours) == "free"]
     awake = [start for start in free if zone is None or _is_day(start, zone, waking)]
-    return _spread(awake or free, count)
+    by_day = _spread(awake, count)
+    return by_day if len(by_day) == count else _spread(free, count)
 
 
 def change(

@@ -108,6 +108,13 @@ def test_who_shares_no_hour_with_the_agents_still_gets_their_next_times() -> Non
     assert len(propose(NOW, [], narrow, "Pacific/Auckland", POLICY.hours)) == 3
 
 
+def test_who_shares_one_hour_two_months_from_now_does_not_wait_for_it() -> None:
+    now = 1_801_177_200_000  # when the clocks of Sydney and London change, one hour in common lies ahead
+    times = propose(now, [], HOURS, "Australia/Sydney", POLICY.hours)
+    assert len(times) == 3
+    assert times[-1] < now + 4 * DAY
+
+
 @given(
     now=st.integers(NOW, NOW + 400 * DAY),
     zone=st.sampled_from(["Europe/London", "America/New_York", "Australia/Sydney", None]),
