@@ -99,7 +99,7 @@ def propose(
     """The next free times, an hour apart, those in which it is day where she lives before all others.
 
     `zone` is hers (None if not known: every time will do), `waking` the hours of her day. Agents in one place and
-    a supplier on the other side of the world may share hardly an hour; then she gets the agents' next times as they are.
+    a supplier on the other side of the world may share hardly an hour; then she gets the agents' next times.
     """
     ahead = now_ms + NOTICE
     free = [start for start in _grid(ahead, hours) if judge(start, now_ms, taken, hours) == "free"]
