@@ -18,8 +18,8 @@ SILENCE_MS = 60_000
 TICK_S = 1.0
 HEADERS = list(STRUCTURED_HEADERS)
 NO_HEADERS: list[tuple[str, bytes]] = []
-POLICY = FlushPolicy(records=200_000, seconds=10.0, hold_records=20_000)
-"""While a partition lags, snapshots and state records are spared: one a supplier in so many records or seconds."""
+POLICY = FlushPolicy(records=200_000, seconds=1.0, backlog_seconds=10.0, hold_records=20_000)
+"""In a backlog snapshots and state records are spared: one a supplier in so many records or seconds."""
 
 
 class ScoringHandler:

@@ -27,12 +27,20 @@ logger = logging.getLogger(__name__)
 BatchEvent = EventT[Batch]
 
 
+LIVE_MS = 5_000
+
+
 @dataclass(frozen=True, slots=True)
 class FlushPolicy:
-    """When a lane makes durable what it has handled: at once when caught up, else at these limits."""
+    """When a lane makes durable what it has handled: at once when caught up, else at these limits.
+
+    A lane whose records were appended less than `LIVE_MS` ago keeps up, though more came while it worked:
+    nobody should wait long for what follows from them. One further behind has a backlog, and spares flushes.
+    """
 
     records: int = 20_000
     seconds: float = 1.0
+    backlog_seconds: float = 1.0
     hold_records: int = 20_000
     """A partition with this many records waiting is not read for a while."""
 
@@ -89,6 +97,7 @@ class Lane:
         self._unacked: list[BatchEvent] = []
         self._unacked_records = 0
         self._oldest_unacked_at = 0.0
+        self._appended_ms = 0
         self._task = asyncio.create_task(self._run(), name=f"lane {tp.topic}[{tp.partition}]")
 
     @property
@@ -143,7 +152,7 @@ class Lane:
         if not self._unacked:
             await self._changed.wait()
             return
-        left = self._oldest_unacked_at + self.handler.policy.seconds - time.monotonic()
+        left = self._oldest_unacked_at + self._longest_wait() - time.monotonic()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout=max(left, 0))
 
@@ -160,6 +169,7 @@ class Lane:
         self.handler.add(batch)
         self.next_offset = max(self.next_offset or 0, event.message.offset + 1)
         self.last_record_ms = self._engine.now_ms()
+        self._appended_ms = batch[-1].timestamp
         if not self._unacked:
             self._oldest_unacked_at = time.monotonic()
         self._unacked.append(event)
@@ -169,9 +179,14 @@ class Lane:
         policy = self.handler.policy
         if self._engine.closing or self._unacked_records >= policy.records:
             return True
-        if time.monotonic() - self._oldest_unacked_at >= policy.seconds:
+        if time.monotonic() - self._oldest_unacked_at >= self._longest_wait():
             return True
         return not self._waiting and self._engine.consumer.caught_up(self.tp, self.next_offset or 0)
+
+    def _longest_wait(self) -> float:
+        behind_ms = self._engine.now_ms() - self._appended_ms
+        policy = self.handler.policy
+        return policy.seconds if behind_ms < LIVE_MS else policy.backlog_seconds
 
     async def flush(self) -> None:
         """Make durable what was handled, then ack it. Hold the lock."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-YOUNG, MIDDLE, OLD = 100_000, 20, 100
+YOUNG, MIDDLE, OLD = 1_000_000, 20, 100
 """Allocations between collections of the young, and how many of those between collections of the older."""
 
 

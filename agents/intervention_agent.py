@@ -14,7 +14,7 @@ from topics.catalog import DEAD_LETTERS, full_name
 if TYPE_CHECKING:
     from agents import received
 
-POLICY = FlushPolicy(records=2_000, seconds=0.2, hold_records=10_000)
+POLICY = FlushPolicy(records=2_000, seconds=0.2, backlog_seconds=0.2, hold_records=10_000)
 
 
 class Writer(Protocol):
