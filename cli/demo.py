@@ -39,7 +39,6 @@ from store.database import Role, open_pool
 from store.migrate import migrate
 
 HISTORY_SUPPLIERS, HISTORY_DAYS = 200, 60
-DEFAULT_API_PORT = 8000
 NEWCOMERS_A_BATCH = 40
 EVENTS_A_SECOND = 4
 REFRESH_S = 1.0
@@ -74,7 +73,8 @@ def demo(suppliers: int, days: int, seed: int, seconds: float | None) -> None:
 
 
 def _settings(addresses: Addresses) -> Settings:
-    port = DEFAULT_API_PORT if is_free(DEFAULT_API_PORT) else free_port()
+    default: int = Settings.model_fields["api_port"].default
+    port = default if is_free(default) else free_port()
     return Settings(
         kafka=addresses.kafka,
         database_url=addresses.database_url,

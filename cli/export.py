@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from cli.errors import UsageError
-from cli.replay_progress import CountProgress
+from cli.progress import CountProgress
 from replay import archive, state_snapshot
 from replay.export import PSEUDONYMOUS, Lost, Task, plan
 from replay.export import export as export_topics

@@ -16,7 +16,7 @@ import click
 
 from cli import replay_print
 from cli.errors import CommandError, UsageError
-from cli.replay_progress import CountProgress
+from cli.progress import CountProgress
 from replay import tables
 from replay.engine import Job, Outcome, run
 from replay.explain import explain

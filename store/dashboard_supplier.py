@@ -8,7 +8,7 @@ from uuid import UUID
 from store import audit
 from store.dashboard import Row, rows
 from store.delivery import SQL as DELIVERY
-from store.delivery import _counted, _supplier
+from store.delivery import counted_row, supplier_of
 from store.feedback import suppressions
 from store.queries import load
 from store.times import to_time
@@ -76,7 +76,7 @@ async def known_for_decision(
     found = await rows(conn, DELIVERY["supplier"], parameters)
     counted = await rows(conn, DELIVERY["counted_rows"], parameters)
     listed = await suppressions(conn, email, key) if email else {}
-    return _supplier(found[0], now_ms, listed).facts, [_counted(row) for row in counted]
+    return supplier_of(found[0], now_ms, listed).facts, [counted_row(row) for row in counted]
 
 
 async def open_calls(conn: AsyncConnection, supplier_id: str) -> list[Row]:

@@ -133,9 +133,9 @@ async def read_due(
         if found is None:
             raise LookupError(f"supplier {supplier_id} is gone, although locked")
         return Due(
-            _supplier(found, now_ms, listed),
+            supplier_of(found, now_ms, listed),
             [_intervention(row) for row in await ready.fetchall()],
-            [_counted(row) for row in await counted.fetchall()],
+            [counted_row(row) for row in await counted.fetchall()],
         )
 
 
@@ -221,7 +221,8 @@ async def next_due_ms(conn: AsyncConnection) -> int | None:
     return to_optional_ms(row[0]) if row else None
 
 
-def _counted(found: dict[str, Any]) -> Row:
+def counted_row(found: dict[str, Any]) -> Row:
+    """A row of `counted_rows`: what caps and spacing count."""
     row = _intervention(found).row
     return replace(row, status=found["status"], claimed_at=to_optional_ms(found["claimed_at"]))
 
@@ -245,7 +246,8 @@ def _intervention(found: dict[str, Any]) -> Intervention:
     return Intervention(row, found["template_used"], found["attempts"], found["signal_id"], occurrence)
 
 
-def _supplier(found: dict[str, Any], now_ms: int, listed: dict[str, int]) -> Supplier:
+def supplier_of(found: dict[str, Any], now_ms: int, listed: dict[str, int]) -> Supplier:
+    """A row of `supplier` as of `now_ms`; `listed`: why and since when (ms) her address is suppressed."""
     snapshot = found["facts"] or {}
     paused_until = to_optional_ms(found["paused_until"])
     said_at = to_optional_ms(found["email_opt_out_at"])

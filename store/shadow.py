@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from scoring.decide import Row, SupplierFacts
 from store.delivery import SQL as DELIVERY
-from store.delivery import _supplier
+from store.delivery import supplier_of
 from store.feedback import address_hash
 from store.queries import load
 from store.rows import as_json
@@ -113,7 +113,7 @@ async def facts(conn: AsyncConnection, supplier_id: str, now_ms: int, key: str) 
         if found["email"]:
             await cursor.execute(SQL["suppressed"], {"hash": address_hash(found["email"], key)})
             listed = {row["reason"]: to_ms(row["since"]) for row in await cursor.fetchall()}
-    return _supplier(found, now_ms, listed).facts
+    return supplier_of(found, now_ms, listed).facts
 
 
 async def settle(conn: AsyncConnection, policy: str, verdicts: Sequence[Verdict]) -> None:
