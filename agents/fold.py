@@ -7,12 +7,13 @@ the same object, so the same log gives the same answers in all of them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
 from typing import Protocol
 
+from agents.slices import SLICE, at_once
 from agents.state_record import META_KEY, Meta, StateHeader, pack
 from scoring.health import snapshot
 from scoring.identity import signal_id
@@ -192,7 +193,11 @@ class PartitionFold:
     # --- records and time
 
     def process(self, records: Iterable[Record]) -> None:
-        """Fold records in offset order; those at or below the watermark are skipped.
+        """Fold records in offset order; those at or below the watermark are skipped."""
+        at_once(self.processing(records))
+
+    def processing(self, records: Iterable[Record]) -> Generator[int, None, None]:
+        """`process`, with a pause after each slice of what falls due; to be finished before anything else is asked.
 
         They are read one after another, then folded supplier by supplier, which keeps one state at a time in the
         processor's caches. Before each event the supplier's time moves to where the stream's was when the event was
@@ -226,7 +231,7 @@ class PartitionFold:
         for supplier in waiting:
             self._fold_waiting(supplier)
         if self.grace_ms is not None:
-            self._fire(self.stream_time - self.grace_ms)
+            yield from self._firing(self.stream_time - self.grace_ms)
         self._put_in_order()
         times.clear()
 
@@ -247,21 +252,34 @@ class PartitionFold:
 
     def fire_due(self, to_ms: int) -> int:
         """Fire everything due at or before `to_ms` for all suppliers, in due order; the number of signals."""
+        return sum(self.firing_due(to_ms))
+
+    def firing_due(self, to_ms: int) -> Generator[int, None, None]:
+        """`fire_due` in slices, each with its number of signals.
+
+        It may be left off after any of them: the time has moved all the same, and what did not fire yet does so
+        with the next records, the next call, or after a recovery; for each supplier before anything later.
+        """
         self.stream_time = max(self.stream_time, to_ms + (self.grace_ms or 0))
-        fired = self._fire(to_ms)
-        self._put_in_order()
-        return fired
+        for fired in self._firing(to_ms):
+            self._put_in_order()
+            yield fired
 
     def next_due(self) -> int | None:
         """A lower bound in ms of when something falls due next; None if nothing will."""
         return self._heap[0][0] if self._heap else None
 
-    def _fire(self, to_ms: int) -> int:
-        heap, fired = self._heap, 0
+    def _firing(self, to_ms: int) -> Generator[int, None, None]:
+        """Fire in due order; after each slice of suppliers the number of its signals."""
+        heap, fired, looked_at = self._heap, 0, 0
         while heap and heap[0][0] <= to_ms:
+            if looked_at == SLICE:
+                yield fired
+                fired = looked_at = 0
             due, supplier_id = heappop(heap)
             if self._scheduled.get(supplier_id) != due:
                 continue  # a later pass scheduled it earlier; this entry is a leftover
+            looked_at += 1
             supplier = self._suppliers.get(supplier_id) or self._load(supplier_id)
             if supplier is None:
                 raise WrongStateError(f"a due time of {supplier_id} without its state in {self.partition}")
@@ -277,7 +295,8 @@ class PartitionFold:
             self._schedule(supplier)
             self._gather_fired(supplier_id, signals)
             fired += len(signals)
-        return fired
+        if fired:
+            yield fired
 
     def _schedule(self, supplier: Supplier) -> None:
         due = supplier.state.due
@@ -355,11 +374,17 @@ class PartitionFold:
 
         Send it in the order of the fields, then `confirm` it before folding on.
         """
+        return at_once(self.taking_flush())
+
+    def taking_flush(self) -> Generator[None, None, Flush]:
+        """`take_flush`, with a pause after each slice of suppliers; to be finished before anything else is asked."""
         if self.watermark == self._flushed_watermark and not self._touched:
             return Flush([], [], [], [], self.watermark)
         health: list[tuple[bytes, bytes]] = []
         changelog: list[tuple[bytes, bytes]] = []
-        for supplier in self._touched:
+        for number, supplier in enumerate(self._touched, 1):
+            if number % SLICE == 0:
+                yield
             supplier.touched = False
             key, state = supplier.id.encode(), supplier.state
             if state.dirty:
