@@ -10,12 +10,15 @@ from faust.types import TP
 from agents.batch_agent import Engine, FlushPolicy, Lane
 from agents.fold import Flush, PartitionFold, Record
 from agents.producer import BatchProducer, Outgoing
+from agents.slices import in_slices
 from topics.catalog import DEAD_LETTERS, HEALTH, full_name
 from topics.encoding import STRUCTURED_HEADERS
 
 SILENCE_MS = 60_000
 """How long a partition must have been caught up and silent before the wall clock moves its time."""
 TICK_S = 1.0
+SLICES_A_FLUSH = 10
+"""So that very many timers are neither all in memory nor all lost to a crash."""
 HEADERS = list(STRUCTURED_HEADERS)
 NO_HEADERS: list[tuple[str, bytes]] = []
 POLICY = FlushPolicy(records=200_000, seconds=1.0, backlog_seconds=10.0, hold_records=20_000)
@@ -38,13 +41,13 @@ class ScoringHandler:
         """The offset after the last that the state holds."""
         return self.fold.watermark + 1
 
-    def add(self, records: Sequence[Record]) -> None:
+    async def add(self, records: Sequence[Record]) -> None:
         """Fold records."""
-        self.fold.process(records)
+        await in_slices(self.fold.processing(records))
 
     async def flush(self) -> None:
         """Send snapshots first, then signals and dead letters, then the state, each acked before the next."""
-        flush = self.fold.take_flush()
+        flush = await in_slices(self.fold.taking_flush())
         if not flush:
             return
         await self._send_snapshots(flush)
@@ -72,12 +75,29 @@ class ScoringHandler:
         await self._producer.acked(pending)
 
 
-async def fire_due(lane: Lane, to_ms: int) -> int:
-    """Fire everything due at or before `to_ms` in a scoring lane; the number of signals, when all is acked."""
+async def fire_due(lane: Lane, to_ms: int, stop: Callable[[], bool] = lambda: False) -> int:
+    """Fire everything due at or before `to_ms` in a scoring lane; the number of signals, when all is acked.
+
+    Other lanes go on meanwhile. When `stop` says so it ends early: what has fired is acked, the rest stays due.
+    Cancelling the caller does not stop it in the middle of a flush, which would lose what was taken for it.
+    """
     if not isinstance(lane.handler, ScoringHandler):
         raise TypeError(f"{lane.tp} is not scored")
+    return await lane.to_the_end(_fire(lane, lane.handler.fold, to_ms, stop))
+
+
+async def _fire(lane: Lane, fold: PartitionFold, to_ms: int, stop: Callable[[], bool]) -> int:
+    signals = 0
     async with lane.lock:
-        signals = lane.handler.fold.fire_due(to_ms)
+        if lane.closed:
+            return 0
+        for number, fired in enumerate(fold.firing_due(to_ms), 1):
+            signals += fired
+            if stop():
+                break
+            if number % SLICES_A_FLUSH == 0:
+                await lane.flush()
+            await asyncio.sleep(0)
         await lane.flush()
     return signals
 
@@ -109,7 +129,7 @@ class WallClock:
         now_ms = self._engine.now_ms()
         for lane in list(self._engine.lanes.values()):
             if self._may_fire(lane, now_ms) and await self._is_at_the_end(lane):
-                await fire_due(lane, now_ms - self._grace_ms)
+                await fire_due(lane, now_ms - self._grace_ms, lambda: self._engine.closing)
 
     def _may_fire(self, lane: Lane, now_ms: int) -> bool:
         if not isinstance(lane.handler, ScoringHandler) or self._engine.closing:

@@ -11,10 +11,10 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from faust.types import TP, EventT, StreamT
 
@@ -25,7 +25,7 @@ from agents.transport import Batch
 logger = logging.getLogger(__name__)
 
 BatchEvent = EventT[Batch]
-
+T = TypeVar("T")
 
 LIVE_MS = 5_000
 
@@ -54,8 +54,8 @@ class PartitionHandler(Protocol):
         """The offset to continue at, if the handler's own state decides; else the committed offset does."""
         ...
 
-    def add(self, records: Sequence[Record]) -> None:
-        """Handle records, in offset order, without any effect outside yet."""
+    async def add(self, records: Sequence[Record]) -> None:
+        """Handle records, in offset order, without any effect outside yet; what takes long lets others run."""
         ...
 
     async def flush(self) -> None:
@@ -89,6 +89,8 @@ class Lane:
         self.next_offset: int | None = handler.position()
         self.last_record_ms = engine.now_ms()
         """When a record last came, by the engine's clock; at first when the lane opened."""
+        self.closed = False
+        """The partition is being recovered, or somebody else's: what holds the lock now may do nothing."""
         self._engine = engine
         self._waiting: deque[BatchEvent] = deque()
         self._waiting_records = 0
@@ -99,6 +101,7 @@ class Lane:
         self._oldest_unacked_at = 0.0
         self._appended_ms = 0
         self._task = asyncio.create_task(self._run(), name=f"lane {tp.topic}[{tp.partition}]")
+        self._working: asyncio.Task[Any] | None = None
 
     @property
     def idle(self) -> bool:
@@ -129,7 +132,20 @@ class Lane:
     async def close(self) -> None:
         """Finish what is being flushed, then end."""
         async with self.lock:
+            self.closed = True
             self._task.cancel()
+
+    async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do it whatever becomes of the caller; what fails stops the worker."""
+        task = self._working = asyncio.create_task(self._guarded(work))
+        return await asyncio.shield(task)
+
+    async def _guarded(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await work
+        except Exception as error:
+            self._engine.fail_stop(f"{self.tp.topic} partition {self.tp.partition}", error)
+            raise
 
     async def _run(self) -> None:
         try:
@@ -138,7 +154,7 @@ class Lane:
                 async with self.lock:
                     # Taken under the lock: a batch is either waiting, and may be dropped, or begun.
                     if self._waiting:
-                        self._add(self._waiting.popleft())
+                        await self._add(self._waiting.popleft())
                     if self._unacked and self._flush_is_due():
                         await self.flush()
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may be acked after it
@@ -156,7 +172,7 @@ class Lane:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout=max(left, 0))
 
-    def _add(self, event: BatchEvent) -> None:
+    async def _add(self, event: BatchEvent) -> None:
         batch = cast("Batch", event.value)
         self._waiting_records -= len(batch)
         if self._held and self._waiting_records < self.handler.policy.hold_records // 2:
@@ -166,14 +182,14 @@ class Lane:
             raise WorkerFailedError(
                 f"offsets {self.next_offset} to {batch.follows - 1} never reached the agent; starting over"
             )
-        self.handler.add(batch)
-        self.next_offset = max(self.next_offset or 0, event.message.offset + 1)
-        self.last_record_ms = self._engine.now_ms()
-        self._appended_ms = batch[-1].timestamp
         if not self._unacked:
             self._oldest_unacked_at = time.monotonic()
         self._unacked.append(event)
         self._unacked_records += len(batch)
+        await self.handler.add(batch)
+        self.next_offset = max(self.next_offset or 0, event.message.offset + 1)
+        self.last_record_ms = self._engine.now_ms()
+        self._appended_ms = batch[-1].timestamp
 
     def _flush_is_due(self) -> bool:
         policy = self.handler.policy
@@ -190,6 +206,7 @@ class Lane:
 
     async def flush(self) -> None:
         """Make durable what was handled, then ack it. Hold the lock."""
+        self._engine.assert_healthy()
         await self.handler.flush()
         self._engine.assert_healthy()
         for event in self._unacked:

@@ -47,7 +47,7 @@ class InterventionHandler:
         """Postgres holds no offsets: continue at the commit."""
         return None
 
-    def add(self, records: Sequence[Record]) -> None:
+    async def add(self, records: Sequence[Record]) -> None:
         """Keep them for the transaction."""
         self._records += [
             PlacedRecord(

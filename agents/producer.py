@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import Future
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -30,6 +31,8 @@ class BatchProducer:
         self._producer: AIOKafkaProducer | None = None
         self.last_offset: dict[tuple[str, int], int] = {}
         """(full topic name, partition) → offset of the last record that was acked."""
+        self.last_append_ms: dict[tuple[str, int], int | None] = {}
+        """... and when the broker appended it."""
 
     async def start(self) -> None:
         """Connect."""
@@ -55,32 +58,39 @@ class BatchProducer:
     ) -> list[tuple[int, Future[RecordMetadata]]]:
         """Hand records to the sender, in order; (number of records, future of the ack) for each batch.
 
-        `topic` is the full name. Await them with `acked`.
+        `topic` is the full name. Await them with `acked`. Between batches others run.
         """
         self._lease.check()
         if self._producer is None:
             raise RuntimeError("the producer is not started")
-        return [await self._submit(batch, topic, partition) for batch in self._batches(records)]
+        pending: list[tuple[int, Future[RecordMetadata]]] = []
+        for batch in self._batches(records):
+            if pending:
+                await asyncio.sleep(0)
+            pending.append(await self._submit(batch, topic, partition))
+        return pending
 
-    def _batches(self, records: Iterable[Outgoing]) -> list[BatchBuilder]:
+    def _batches(self, records: Iterable[Outgoing]) -> Iterator[BatchBuilder]:
         """The records in as few batches as they fit into."""
         producer: Any = self._producer
-        batches: list[BatchBuilder] = []
-        append = None
+        batch: BatchBuilder | None = None
         for key, value, headers in records:
-            if append and append(timestamp=None, key=key, value=value, headers=headers) is not None:
-                continue
-            batches.append(producer.create_batch())
-            append = batches[-1].append
-            if append(timestamp=None, key=key, value=value, headers=headers) is None:
+            if batch is not None:
+                if batch.append(timestamp=None, key=key, value=value, headers=headers) is not None:
+                    continue
+                yield batch
+            batch = producer.create_batch()
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
                 raise RuntimeError(f"a record of {len(value or b''):,} bytes does not fit into a batch")
-        return batches
+        if batch is not None:
+            yield batch
 
     async def acked(self, pending: Iterable[tuple[int, Future[RecordMetadata]]]) -> None:
         """Wait until the brokers have all of it; raises the first error."""
         for count, future in pending:
             metadata = await future
             self.last_offset[metadata.topic, metadata.partition] = metadata.offset + count - 1
+            self.last_append_ms[metadata.topic, metadata.partition] = metadata.timestamp
 
     async def send(self, topic: str, partition: int, records: Iterable[Outgoing]) -> None:
         """Queue records and wait until the brokers have them."""

@@ -54,9 +54,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     offsets: Seen = {}
     add = ScoringHandler.add
 
-    def spy(self: ScoringHandler, records: Sequence[Record]) -> None:
+    async def spy(self: ScoringHandler, records: Sequence[Record]) -> None:
         offsets.setdefault(self.fold.partition, []).extend(record.offset for record in records)
-        add(self, records)
+        await add(self, records)
 
     monkeypatch.setattr(ScoringHandler, "add", spy)
     return offsets
