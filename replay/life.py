@@ -16,7 +16,7 @@ from scoring.health import snapshot
 from scoring.machine import advance, apply, breakdown, next_due
 from scoring.scale import Scale
 from scoring.signals import Signal
-from scoring.state import State
+from scoring.state import Change, State
 from scoring.time import NEVER, instant_text, optional_instant_text
 
 
@@ -39,7 +39,7 @@ class Life:
     step_ms: int = 0
     scale: Scale | None = None
     signals: list[Signal] = field(default_factory=list)
-    changes: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     cancellations: list[tuple[int, int | None]] = field(default_factory=list)
     """(event time of a cancellation by a supplier who had not cancelled, that of her coming back if she did)"""
     first_at: int = 0

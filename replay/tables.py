@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from agents.fold import TOPIC_OF_SIGNAL
 from replay.life import Life
 from replay.outreach import Message
+from scoring.causes import as_json
 from scoring.metrics import COMPONENTS
 from scoring.signals import CONDITION_MET, MILESTONE_ACHIEVED, RISK_CHANGED, Signal
+from scoring.state import Change
 from scoring.time import NEVER
 from topics.encoding import SOURCE, encode_event
 from topics.time import parse_time
@@ -225,10 +227,9 @@ def rows_of(
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def _change_row(supplier_id: str, change: dict[str, Any]) -> tuple[Any, ...]:
-    causes = orjson.dumps(change["causes"]).decode()
-    at = parse_time(change["at"])
-    return (supplier_id, at, change["seq"], change["score"], change["level"], change["id"], causes)
+def _change_row(supplier_id: str, change: Change) -> tuple[Any, ...]:
+    causes = orjson.dumps(as_json(change.causes)).decode()
+    return (supplier_id, change.at, change.seq, change.score, change.level, change.id, causes)
 
 
 def _message_row(message: Message) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -40,28 +41,22 @@ class Causes(msgspec.Struct, array_like=True):
                 first_before = earlier[oldest][0]
             earlier[oldest] = (first_before, last_after)
 
-    def take(self) -> list[dict[str, Any]]:
-        """What was gathered, as `{"component", "before", "after", "event"}`; empties this object."""
-        listed = [
-            {
-                "component": COMPONENTS[component],
-                "before": before,
-                "after": after,
-                "event": event,
-            }
-            for component, before, after, event in self.newest
-        ]
-        self.newest = []
+    def take(self) -> list[Movement]:
+        """What was gathered, the merged first, by component; empties this object."""
+        taken, self.newest = self.newest, []
         if self.earlier:
-            listed[:0] = [
-                {
-                    "component": COMPONENTS[component],
-                    "before": before,
-                    "after": after,
-                    "event": MERGED,
-                }
+            taken[:0] = [
+                (component, before, after, MERGED)
                 for component, (before, after) in sorted(self.earlier.items())
                 if before != after
             ]
             self.earlier = {}
-        return listed
+        return taken
+
+
+def as_json(movements: Iterable[Movement]) -> list[dict[str, Any]]:
+    """Movements as `{"component", "before", "after", "event"}`."""
+    return [
+        {"component": COMPONENTS[component], "before": before, "after": after, "event": event}
+        for component, before, after, event in movements
+    ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from scoring.causes import as_json
 from scoring.churn import churn_signals, probability
 from scoring.machine import breakdown
 from scoring.metrics import KEY_FEATURES, login_days
 from scoring.silence import forecast
-from scoring.state import State
+from scoring.state import Change, State
 from scoring.time import instant_text, optional_instant_text
 
 _FEATURES_SORTED = sorted((name, 1 << bit) for bit, name in enumerate(KEY_FEATURES))
@@ -61,8 +63,23 @@ def snapshot(state: State) -> dict[str, Any]:
         "next_level_at": optional_instant_text(next_level_at),
         "churn_probability": probability(signals),
         "churn_signals": signals,
-        "changes": changes,
+        "changes": changes_as_json(changes),
     }
+
+
+def changes_as_json(changes: Iterable[Change]) -> list[dict[str, Any]]:
+    """Changes as `{"id", "at", "seq", "score", "level", "causes"}`."""
+    return [
+        {
+            "id": change.id,
+            "at": instant_text(change.at),
+            "seq": change.seq,
+            "score": change.score,
+            "level": change.level,
+            "causes": as_json(change.causes),
+        }
+        for change in changes
+    ]
 
 
 def metrics(state: State) -> dict[str, int | float]:

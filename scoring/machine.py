@@ -22,6 +22,7 @@ from scoring.activity import (
     Touched,
     login_band_due,
 )
+from scoring.causes import as_json
 from scoring.churn import churn_probability, remember_points
 from scoring.identity import cause_of_event, change_id, signal_id
 from scoring.metrics import (
@@ -49,7 +50,7 @@ from scoring.signals import (
     TEN_CLIENTS,
     Signal,
 )
-from scoring.state import DIGEST_BYTES, REMEMBERED_EVENTS, State, expiry_heap
+from scoring.state import DIGEST_BYTES, REMEMBERED_EVENTS, Change, State, expiry_heap
 from scoring.time import DAY, instant_text, optional_instant_text
 
 TIME = "time"
@@ -237,16 +238,8 @@ def _note_change(
         return
     state.score, state.level = score, level
     cause = _cause(event, at)
-    state.changes.append(
-        {
-            "id": change_id(supplier_id, cause),
-            "at": instant_text(state.clock),
-            "seq": state.seq,
-            "score": score,
-            "level": level,
-            "causes": state.change_causes.take(),
-        }
-    )
+    taken = state.change_causes.take()
+    state.changes.append(Change(change_id(supplier_id, cause), state.clock, state.seq, score, level, taken))
     if level == previous:
         return
     data = {
@@ -255,7 +248,7 @@ def _note_change(
         "score": score,
         "sum": score_sum,
         "breakdown": breakdown(state),
-        "causes": state.risk_causes.take(),
+        "causes": as_json(state.risk_causes.take()),
         "churn_probability": churn_probability(state),
         "signed_up_at": optional_instant_text(state.signed_up_at),
         "seq": state.seq,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from heapq import heapify
-from typing import Any
 
 import msgspec
 
-from scoring.causes import Causes
+from scoring.causes import Causes, Movement
 from scoring.metrics import Level
 from scoring.time import NEVER
 
@@ -20,6 +19,20 @@ class Consent(msgspec.Struct, array_like=True):
 
     opted_out: bool = False
     at: int | None = None
+
+
+class Change(msgspec.Struct, array_like=True, gc=False):
+    """A change of the displayed score or level, as the next snapshot will tell of it.
+
+    Many are made and few are alive at once in JSON's shape: they are put into it when a snapshot is taken.
+    """
+
+    id: str
+    at: int
+    seq: int
+    score: int
+    level: Level
+    causes: list[Movement]
 
 
 class State(msgspec.Struct, array_like=True):
@@ -43,8 +56,8 @@ class State(msgspec.Struct, array_like=True):
     level: Level | None = None
     change_causes: Causes = msgspec.field(default_factory=Causes)
     risk_causes: Causes = msgspec.field(default_factory=Causes)
-    changes: list[dict[str, Any]] = []
-    """Changes of the displayed score or level since the last snapshot."""
+    changes: list[Change] = []
+    """Changes since the last snapshot."""
 
     signed_up_at: int | None = None
     plan: str | None = None

@@ -19,22 +19,21 @@ NEVER = 1 << 62
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(MINUTES_A_DAY))
+_SECONDS = tuple(f"{second:02d}." for second in range(60))
+_MILLISECONDS = tuple(f"{millisecond:03d}Z" for millisecond in range(SECOND))
+
+
 @lru_cache(maxsize=4_096)
 def _date_text(day: int) -> str:
-    return (_EPOCH + timedelta(days=day)).date().isoformat()
-
-
-@lru_cache(maxsize=65_536)
-def _minute_text(minute: int) -> str:
-    day, minute_of_day = divmod(minute, MINUTES_A_DAY)
-    return f"{_date_text(day)}T{minute_of_day // 60:02d}:{minute_of_day % 60:02d}:"
+    return f"{(_EPOCH + timedelta(days=day)).date()}T"
 
 
 def instant_text(at: int) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-01-05T09:00:00.000Z`."""
-    minute, rest = divmod(at, MINUTE)
-    # `%` is a third faster than an f-string here, and a cache of instants is slower than either.
-    return "%s%02d.%03dZ" % (_minute_text(minute), rest // SECOND, rest % SECOND)  # noqa: UP031
+    day, rest = divmod(at, DAY)
+    # Small tables stay in the processor's caches, where a cache of whole instants or of minutes does not.
+    return f"{_date_text(day)}{_MINUTES[rest // MINUTE]}{_SECONDS[rest // SECOND % 60]}{_MILLISECONDS[rest % SECOND]}"
 
 
 def optional_instant_text(at: int | None) -> str | None:

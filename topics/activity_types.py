@@ -30,6 +30,7 @@ class ActivityType(msgspec.Struct, frozen=True):
     data_model: type[BaseModel]
     data_required: bool
     imports: bool  # data is brought into the form of ClientIds
+    as_decoded: bool  # data that is there is used as it was decoded
 
     def finish(self, data: Any) -> Any:
         """The data of an ActivityEvent from decoded `data` (None when absent).
@@ -67,6 +68,7 @@ def _activity_type(model: type[CloudEvent]) -> ActivityType:
         data_model=data_model,
         data_required=field.is_required(),
         imports=data_model is Import,
+        as_decoded=data_model not in {NoData, Import},
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 import msgspec
 
@@ -29,6 +28,9 @@ _decode_data = {
 }
 _uuid = re.compile(UUID_PATTERN.encode()).fullmatch
 _ESCAPED_NUL = b"\\u0000"
+_SUPPLIERS: dict[bytes, str] = {}
+"""Supplier ids by key, as seen lately. A dict: `lru_cache` costs twice as much where each call is for another."""
+_MOST_SUPPLIERS = 65_536
 _FLAT_BYTES = 2 * MAX_DEPTH  # a value this short cannot be nested too deeply
 
 
@@ -56,19 +58,25 @@ def decode(
 
 def fast_structured(key: bytes | None, value: bytes, append_ms: int) -> ActivityEvent | None:
     """The event, or None when anything at all is unusual about it."""
-    if key is None or _ESCAPED_NUL in value or (len(value) > _FLAT_BYTES and too_deep(value)):
+    if key is None or (len(value) > _FLAT_BYTES and too_deep(value)):
+        return None
+    if b"\\" in value and _ESCAPED_NUL in value:  # one character is found ten times as fast as six
         return None
     try:
         if not value.isascii():
             value.decode()  # msgspec does not look into the strings that it skips
         event = _decode_structured(value)
-        if event.subject != _supplier_of(key):
+        subject = _SUPPLIERS.get(key) or _supplier_of(key)
+        if event.subject != subject:
             return None
         at = parse_time(event.time)
         if at > append_ms + MAX_AHEAD_MS:
             return None
         kind = TYPE_OF_STRUCT[event.__class__]
-        return ActivityEvent(kind.name, at, event.id, event.source, event.subject, kind.finish(event.data))
+        data = event.data
+        if data is None or not kind.as_decoded:
+            data = kind.finish(data)
+        return ActivityEvent(kind.name, at, event.id, event.source, subject, data)
     except (msgspec.DecodeError, ValueError, LookupError, RecursionError):
         return None  # judge_structured says what is wrong
 
@@ -117,10 +125,14 @@ def fast_binary(
         return None  # judge_binary says what is wrong
 
 
-@lru_cache(maxsize=65_536)
 def _supplier_of(key: bytes) -> str | None:
     """The supplier id that a record's key stands for; None unless it is a canonical UUID."""
-    return key.decode() if _uuid(key) else None
+    known = _SUPPLIERS.get(key)
+    if known is None and _uuid(key):
+        if len(_SUPPLIERS) >= _MOST_SUPPLIERS:
+            _SUPPLIERS.clear()
+        known = _SUPPLIERS[key] = key.decode()
+    return known
 
 
 def _modes(headers: Headers) -> tuple[str | None, dict[str, str | None]]:
