@@ -20,6 +20,7 @@ from cli.progress import CountProgress
 from replay import tables
 from replay.engine import Job, Outcome, run
 from replay.explain import explain
+from replay.offsets import FROM, TO, WHOLE, Offsets
 from replay.played import looks_played
 from replay.source import ArchiveSource, KafkaSource, Source
 from replay.variant import BASE, Variant, VariantError, base, what_if
@@ -47,6 +48,7 @@ class Options:
     played: bool
     as_of: bool
     as_json: bool
+    offsets: Offsets = WHOLE
 
     def job(self, variants: tuple[Variant, ...], out: Path, *, since: int) -> Job:
         """What the engine is to do."""
@@ -59,12 +61,19 @@ class Options:
             supplier_id=self.supplier_id,
             played=self.played,
             step_ms=HOUR if self.played else 0,
+            offsets=self.offsets,
         )
 
 
 @click.command(name="replay")
 @click.option("--from", "since", metavar="TIME", help="Report from TIME on (RFC 3339); all is read anyway.")
 @click.option("--to", "until", metavar="TIME", help="Report up to TIME. Default: the last event.")
+@click.option(
+    "--from-offset", "first", multiple=True, metavar="[PARTITION:]OFFSET", help="Report from this offset on."
+)
+@click.option(
+    "--to-offset", "last", multiple=True, metavar="[PARTITION:]OFFSET", help="The log ends with this offset."
+)
 @click.option("--as-of", "as_of", metavar="TIME", help="The state at TIME.")
 @click.option("--supplier", "supplier_id", metavar="ID", help="Explain every change of one score.")
 @click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="What if this policy…")
@@ -83,6 +92,8 @@ class Options:
 def replay(
     since: str | None,
     until: str | None,
+    first: tuple[str, ...],
+    last: tuple[str, ...],
     as_of: str | None,
     supplier_id: str | None,
     policy: Path | None,
@@ -99,9 +110,15 @@ def replay(
 
     Gives the signals that ran live, id for id. With --policy or --set it compares what would have been with
     what was: --set weights.login=20, --set levels.healthy=75, --set caps.total=2, --set trigger.NAME=off.
+
+    Offsets are given for all partitions at once or a partition each (repeat the option; others are left out).
     """
     if as_of is not None and until is not None:
         raise UsageError("--as-of and --to both say up to when: give one of them")
+    if since is not None and first:
+        raise UsageError("--from and --from-offset both say from where: give one of them")
+    if first and supplier_id is None and (policy is not None or settings):
+        raise UsageError("--from-offset: a what-if compares spans of time, not offsets: give --from TIME")
     source = ArchiveSource(archive) if archive is not None else KafkaSource(Settings(), state)
     options = Options(
         source=source,
@@ -114,6 +131,7 @@ def replay(
         played=played,
         as_of=as_of is not None,
         as_json=as_json,
+        offsets=_offsets(first, last),
     )
     if options.since is not None and options.until is not None and options.since > options.until:
         raise UsageError("--from is later than --to")
@@ -138,6 +156,36 @@ def _time(option: str, text: str | None) -> int | None:
         raise UsageError(f"{option} {text}: {error}, nor a day such as 2026-01-05") from error
 
 
+def _offsets(first: Sequence[str], last: Sequence[str]) -> Offsets:
+    """What is chosen by offsets; of all partitions with both options, or of some."""
+    offsets = Offsets(_chosen(FROM, first), _chosen(TO, last))
+    if isinstance(offsets.first, int) != isinstance(offsets.last, int) and first and last:
+        raise UsageError(
+            f"{FROM} and {TO}: give both as one OFFSET for all partitions, or both as PARTITION:OFFSET"
+        )
+    return offsets
+
+
+def _chosen(option: str, texts: Sequence[str]) -> int | dict[int, int] | None:
+    if not texts:
+        return None
+    each: dict[int, int] = {}
+    for text in texts:
+        found = re.fullmatch(r"(?:([0-9]{1,9}):)?([0-9]{1,18})", text)
+        if found is None:
+            raise UsageError(
+                f"{option} {text}: write PARTITION:OFFSET, such as 3:1200, or one OFFSET for all"
+            )
+        if found[1] is None:
+            if len(texts) > 1:
+                raise UsageError(f"{option} {text}: one OFFSET is for all partitions: give it alone")
+            return int(found[2])
+        if int(found[1]) in each:
+            raise UsageError(f"{option} {text}: partition {found[1]} is given twice")
+        each[int(found[1])] = int(found[2])
+    return each
+
+
 def _supplier(text: str | None) -> str | None:
     if text is not None and not re.fullmatch(UUID_PATTERN, text.lower()):
         raise UsageError(f"--supplier {text}: not a supplier's id (a UUID)")
@@ -156,7 +204,14 @@ def _variant(policy: Path | None, settings: Sequence[str]) -> Variant | None:
 
 def _explain(options: Options, supplier_id: str, variant: Variant | None) -> None:
     scale = variant.scale if variant else None
-    told = explain(options.source, supplier_id, options.until, scale=scale, played=options.played)
+    told = explain(
+        options.source,
+        supplier_id,
+        options.until,
+        scale=scale,
+        played=options.played,
+        offsets=options.offsets,
+    )
     if told.state is None:
         raise CommandError(f"nothing is known of {supplier_id} up to {format_time(told.until)}")
     if options.as_json:
@@ -216,7 +271,7 @@ def _run(job: Job, options: Options) -> Outcome:
 
         return run_on_spark(job)
     with job.source.opened() as source:
-        size = source.size()
+        size = sum(span.end - span.begin for span in job.spans(source).values())
     with CountProgress(size, "records") as progress:
         return run(job, options.processes, progress.add)
 

@@ -30,6 +30,10 @@ def outcome_json(outcome: Outcome, source: str, seconds: float) -> dict[str, Any
     return {
         "source": source,
         "to": instant_text(outcome.until),
+        "offsets": {
+            str(partition): {"first": max(span.begin, span.first), "last": span.end - 1}
+            for partition, span in outcome.spans.items()
+        },
         "records": outcome.records,
         "events": outcome.events,
         "suppliers": outcome.suppliers,
@@ -86,6 +90,12 @@ def _print_read(report: dict[str, Any]) -> None:
         f"{report['events']:,} events of {report['suppliers']:,} suppliers up to {report['to']}, "
         f"from {report['source']}, in {report['seconds']:.1f} s ({report['rate']:,}/s)"
     )
+    if report["offsets"]:
+        spans = ", ".join(
+            f"{partition}: {span['first']:,} to {span['last']:,}"
+            for partition, span in report["offsets"].items()
+        )
+        click.echo(f"offsets  {spans}")
 
 
 def _print_caveats(report: dict[str, Any]) -> None:
@@ -114,7 +124,7 @@ def _print_caveats(report: dict[str, Any]) -> None:
 
 def explanation_json(told: Explanation, since: int | None) -> dict[str, Any]:
     """A supplier's explanation; `start` plus all deltas is `end`, to the last of 9 decimals."""
-    steps = [step for step in told.steps if since is None or step.at >= since]
+    steps = _shown(told, since)
     earlier = told.steps[: len(told.steps) - len(steps)]
     first = steps[0] if steps else None
     start_sum = first.sum_before if first else (earlier[-1].sum_after if earlier else 0.0)
@@ -141,10 +151,9 @@ def print_explanation(told: Explanation, since: int | None, *, with_state: bool)
     for title in ("points", "change", "sum", "score"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("level", no_wrap=True)
-    for step in told.steps:
-        if since is None or step.at >= since:
-            for row in _step_rows(step):
-                table.add_row(*row)
+    for step in _shown(told, since):
+        for row in _step_rows(step):
+            table.add_row(*row)
     _console().print(table)
     state = told.state or {}
     click.echo(f"{instant_text(told.until)}: {state['score']} ({state['sum']:g}), {state['level']}")
@@ -156,6 +165,11 @@ def print_explanation(told: Explanation, since: int | None, *, with_state: bool)
         click.echo("some of her events came more than 60 s late; live, time may have passed before them")
     if with_state:
         click.echo(json.dumps(state, indent=2))
+
+
+def _shown(told: Explanation, since: int | None) -> list[Step]:
+    """The steps that were asked for, by time or by offset."""
+    return [step for step in told.steps[told.skipped :] if since is None or step.at >= since]
 
 
 def _step_rows(step: Step) -> list[tuple[str, ...]]:

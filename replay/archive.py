@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agents.fold import Headers, Record
-from replay.kafka_log import LogError
+from replay.kafka_log import Bounds, LogError
 
 _NAME = re.compile(r"(\d{5,})-(\d{15,})-(\d{15,})\.parquet").fullmatch
 _UNFINISHED = ".unfinished"
@@ -152,15 +152,30 @@ def write(
         _sync_folder(place)
 
 
-def read(folder: Path, topic: str, partition: int) -> Iterator[list[ArchivedRecord]]:
-    """Yield a partition's records in offset order, in batches.
+def bounds(folder: Path, topic: str) -> dict[int, Bounds]:
+    """Partition -> the offsets that the archive has of it; LogError if it has nothing of the topic."""
+    count = partition_count(folder, topic)
+    if count is None:
+        raise LogError(f"{folder} holds nothing of {topic}: `success export --out {folder}` first")
+    held = dict.fromkeys(range(count), Bounds(0, 0))
+    for stretch in reversed(stretches(folder, topic)):
+        held[stretch.partition] = Bounds(stretch.start, held[stretch.partition].end or stretch.end)
+    return held
+
+
+def read(
+    folder: Path, topic: str, partition: int, start: int = 0, end: int | None = None
+) -> Iterator[list[ArchivedRecord]]:
+    """Yield a partition's records of the offsets [start, end) (None: to the last) in offset order, in batches.
 
     LogError where offsets are missing between two files: they were gone from Kafka before they were exported.
     """
     reached: int | None = None
     for stretch in stretches(folder, topic):
-        if stretch.partition != partition:
+        if stretch.partition != partition or stretch.end <= start:
             continue
+        if end is not None and stretch.start >= end:
+            return
         if reached is not None and stretch.start != reached:
             raise LogError(
                 f"the archive of {topic} partition {partition} lacks the offsets {reached:,} to {stretch.start:,}: "
@@ -170,7 +185,15 @@ def read(folder: Path, topic: str, partition: int) -> Iterator[list[ArchivedReco
         reached = stretch.end
         with pq.ParquetFile(stretch.path) as file:
             for batch in file.iter_batches(ROWS_A_BATCH):
-                yield _records(batch, partition)
+                records = _records(batch, partition)
+                if stretch.start < start or (end is not None and stretch.end > end):
+                    records = [
+                        each
+                        for each in records
+                        if start <= each.offset and (end is None or each.offset < end)
+                    ]
+                if records:
+                    yield records
 
 
 def _day(timestamp: int) -> str:

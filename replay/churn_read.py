@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from agents.fold import Supplier
 from replay.churn_csv import parse_mapping, read_csv
 from replay.churn_log import ActivityLog, LogError, log_of, read_lines
 from replay.impact_world import agents_log
 from replay.source import ArchiveSource
-from replay.stream import Stream, as_played
+from replay.stream import Stream, Told, as_played
 from scoring.activity import Event
 
 SIMULATED_DAYS = 240
@@ -38,12 +39,15 @@ def read_archive(folder: Path) -> ActivityLog:
     """All activity in an archive."""
     found: dict[str, list[Event]] = defaultdict(list)
     with ArchiveSource(folder).opened() as source:
-        partitions = source.partitions()
-        for partition in range(partitions):
-            stream = Stream(partition, partitions, as_played)
-            for records in source.records(partition, 0):
-                for told in stream.read(records):
-                    found[told.event.subject].append(told.event)
+        bounds = source.bounds()
+
+        def tell(supplier: Supplier, told: Sequence[Told]) -> None:
+            found[supplier.id] += (event for event, _ in told)
+
+        for partition, held in bounds.items():
+            stream = Stream(partition, len(bounds), as_played, tell=tell)
+            for records in source.records(partition, 0, held.end):
+                stream.process(records)
     return log_of(folder.name, found)
 
 

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from agents.collector import tune_collector
-from agents.state_record import META_KEY, StateHeader
+from agents.fold import Supplier
 from replay.kafka_log import LogError
 from replay.life import Life
+from replay.offsets import WHOLE, Offsets, Span
 from replay.outreach import Outreach
 from replay.source import ASSUMED_ADDRESSEE, UNKNOWN_ADDRESSEE, Addressee, OpenSource, Source
-from replay.stream import Stream, as_played, log_append_time
+from replay.stream import Stream, Told, as_played, batches, log_append_time
 from replay.tables import Tables
 from replay.variant import Variant
-from scoring.state import decode
+from scoring.state import State, decode, encode
 from scoring.time import NEVER
 from topics.partitioner import partition_of
 
@@ -36,7 +37,8 @@ class Job:
     """What to replay; times in ms. Results go to `out/<variant>/<table>/<partition>.parquet`.
 
     `until` None: the greatest event time of the log. `supplier_id`: this one only. `played`: the log was filled by
-    `success run`, whose clock followed the events. `step_ms`: see `Life`.
+    `success run`, whose clock followed the events. `step_ms`: see `Life`. `offsets`: what of each partition; a first
+    one only for variants without a policy (ValueError), as nothing says when messages were decided before it.
     """
 
     source: Source
@@ -47,6 +49,30 @@ class Job:
     supplier_id: str | None = None
     played: bool = False
     step_ms: int = 0
+    offsets: Offsets = WHOLE
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.offsets.first is not None and any(variant.policy is not None for variant in self.variants):
+            raise ValueError("a first offset is for variants without a policy")
+
+    @property
+    def stops_in_stream(self) -> bool:
+        """Time passes only as far as the records move it, as in a worker that stopped at the last offset.
+
+        Messages are decided up to one moment for all partitions, so a policy lets time pass up to the last event.
+        """
+        by_offset = self.until is None and self.offsets.last is not None
+        return by_offset and all(variant.policy is None for variant in self.variants)
+
+    def spans(self, source: OpenSource) -> dict[int, Span]:
+        """What is replayed of each partition; LogError for what there is not."""
+        held = source.bounds()
+        spans = self.offsets.spans(held)
+        if self.supplier_id is None:
+            return spans
+        partition = partition_of(self.supplier_id.encode(), len(held))
+        return {partition: self.offsets.of_supplier(spans, self.supplier_id, partition)}
 
 
 @dataclass
@@ -63,6 +89,8 @@ class Outcome:
     until: int = 0
     from_state: dict[int, int] = field(default_factory=dict)
     """Partition -> the offset that a snapshot of state reached, where the log's beginning was gone."""
+    spans: dict[int, Span] = field(default_factory=dict)
+    """Partition -> what was replayed of it, where offsets were chosen."""
     assumes_addresses: bool = False
     """There were no profiles: everybody was taken to have an address, in the policy's time zone."""
 
@@ -82,8 +110,8 @@ class Outcome:
 class PartitionReplay:
     """One partition: read it once, then close it at the moment that is looked at."""
 
-    def __init__(self, job: Job, source: OpenSource, partition: int, outcome: Outcome) -> None:
-        self._job, self._partition, self._outcome = job, partition, outcome
+    def __init__(self, job: Job, source: OpenSource, partition: int, span: Span, outcome: Outcome) -> None:
+        self._job, self._partition, self._span, self._outcome = job, partition, span, outcome
         self._tables = [
             Tables(
                 job.out / variant.name,
@@ -93,37 +121,40 @@ class PartitionReplay:
             )
             for variant in job.variants
         ]
-        self._stream = Stream(partition, source.partitions(), as_played if job.played else log_append_time)
+        append_time = as_played if job.played else log_append_time
+        self._stream = Stream(partition, len(source.bounds()), append_time, tell=self._tell)
         self._lives: dict[str, tuple[Life, ...]] = {}
-        self._states: dict[bytes, bytes] = {}
+        self._reporting = not span.first
         self._addressees = self._read_addressees(source)
 
     def read(self, source: OpenSource) -> Iterator[int]:
-        """Read the partition to its end, and yield how many records each batch had."""
-        lives, only = self._lives, self._job.supplier_id
-        for records in source.records(self._partition, self._begin(source)):
-            for told in self._stream.read(records):
-                supplier_id = told.event.subject
-                if only is not None and supplier_id != only:
-                    continue
-                versions = lives.get(supplier_id) or self._meet(supplier_id)
-                for life in versions:
-                    life.tell(told)
-            self._take()
-            self._outcome.records += len(records)
-            yield len(records)
+        """Read the partition to the end of its span, and yield how many records each batch had."""
+        span, stream = self._span, self._stream
+        records = source.records(self._partition, self._begin(source), span.end)
+        for batch in batches(records, span.first):
+            if not self._reporting and batch[0].offset >= span.first:
+                self._begin_to_report()
+            stream.process(batch)
+            for tables in self._tables:
+                tables.write_full()
+            self._outcome.records += len(batch)
+            yield len(batch)
+        if not self._reporting:
+            self._begin_to_report()
         self._note_stream()
 
-    def finish(self, until: int) -> None:
-        """Let time pass up to `until` for everybody, and write what is left."""
-        for key in self._states:
-            if key != META_KEY:
-                supplier_id = key.decode()
-                if self._job.supplier_id in {None, supplier_id} and supplier_id not in self._lives:
-                    self._meet(supplier_id)
+    def finish(self, until: int | None) -> None:
+        """Let time pass up to `until` for everybody, and write what is left.
+
+        None: as far as the records have moved it, as a worker that has stopped there.
+        """
+        only = self._job.supplier_id
+        for supplier_id in self._stream.supplier_ids():
+            if supplier_id not in self._lives and only in {None, supplier_id}:
+                self._meet(supplier_id)
         for supplier_id, versions in self._lives.items():
             for life, tables in zip(versions, self._tables, strict=True):
-                life.close(until)
+                life.close(self._stream.fired_to if until is None else until)
                 tables.take(life)
                 tables.conclude(life, late=supplier_id in self._stream.late)
         for tables in self._tables:
@@ -140,25 +171,40 @@ class PartitionReplay:
                     "the log's beginning is gone: a state that was scored with the usual weights can't be continued "
                     "with others; replay an archive that holds everything"
                 )
-            self._states = state.values
-            self._stream.stream_time = state.stream_time
+            self._span.check_reaches(self._partition, state.offset)
+            self._stream.recover(state.values)
             self._outcome.from_state[self._partition] = state.offset
         return beginning.offset
 
+    def _tell(self, supplier: Supplier, told: Sequence[Told]) -> None:
+        if self._job.supplier_id not in {None, supplier.id}:
+            return
+        versions = self._lives.get(supplier.id) or self._meet(supplier.id)
+        for life, tables in zip(versions, self._tables, strict=True):
+            life.tell(told)
+            if self._reporting:
+                tables.take(life)
+            else:
+                life.forget()
+
+    def _begin_to_report(self) -> None:
+        """What a worker would have fired before this record is not reported."""
+        self._reporting = True
+        for versions in self._lives.values():
+            for life in versions:
+                life.pass_time(self._stream.fired_to)
+                life.forget()
+
     def _meet(self, supplier_id: str) -> tuple[Life, ...]:
         until = NEVER if self._job.until is None else self._job.until
-        raw = self._states.get(supplier_id.encode())
-        versions = []
+        known = self._stream.state_of(supplier_id) or State()
+        versions: list[Life] = []
         for variant in self._job.variants:
             outreach = None
             if variant.policy is not None:
                 outreach = Outreach(supplier_id, variant.policy, self._addressee(supplier_id))
-            life = Life(
-                supplier_id, until=until, outreach=outreach, step_ms=self._job.step_ms, scale=variant.scale
-            )
-            if raw is not None:
-                life.state, life.holds = decode(StateHeader.body(raw)), StateHeader.of(raw).offset
-            versions.append(life)
+            state = decode(encode(known)) if versions else known
+            versions.append(Life(supplier_id, state, until, outreach, self._job.step_ms, variant.scale))
         self._lives[supplier_id] = tuple(versions)
         return self._lives[supplier_id]
 
@@ -174,16 +220,11 @@ class PartitionReplay:
             return ASSUMED_ADDRESSEE
         return self._addressees.get(supplier_id, UNKNOWN_ADDRESSEE)
 
-    def _take(self) -> None:
-        for versions in self._lives.values():
-            for life, tables in zip(versions, self._tables, strict=True):
-                tables.take(life)
-
     def _note_stream(self) -> None:
         stream, outcome = self._stream, self._outcome
-        outcome.events += stream.events
-        outcome.unknown += stream.unknown
-        outcome.refused.update(stream.refused)
+        outcome.events += stream.counters.events
+        outcome.unknown += stream.counters.unknown
+        outcome.refused.update(stream.reasons)
         outcome.late |= stream.late
         outcome.last_event_at = max(outcome.last_event_at, stream.last_event_at)
 
@@ -196,29 +237,31 @@ def run(
     Raises LogError when the log can't be replayed.
     """
     with job.source.opened() as source:
-        count, size = source.partitions(), source.size()
-    partitions = list(range(count))
-    if job.supplier_id is not None:
-        partitions = [partition_of(job.supplier_id.encode(), count)]
+        spans = job.spans(source)
     if processes is None:
+        size = sum(span.end - span.begin for span in spans.values())
         processes = 1 if size < SMALL else multiprocessing.cpu_count()
-    shares = [partitions[number::processes] for number in range(min(processes, len(partitions)))]
-    if len(shares) == 1:
-        return _run_here(job, shares[0], on_records)
-    return _run_in_processes(job, shares, on_records)
+    shares = [dict(list(spans.items())[number::processes]) for number in range(min(processes, len(spans)))]
+    alone = len(shares) == 1
+    outcome = _run_here(job, shares[0], on_records) if alone else _run_in_processes(job, shares, on_records)
+    if job.offsets:
+        outcome.spans = spans
+    return outcome
 
 
-def _run_here(job: Job, partitions: Sequence[int], on_records: Callable[[int], None]) -> Outcome:
+def _run_here(job: Job, spans: dict[int, Span], on_records: Callable[[int], None]) -> Outcome:
     outcome = Outcome()
     with _calm_collector():
         with job.source.opened() as source:
-            replays = [PartitionReplay(job, source, partition, outcome) for partition in partitions]
+            replays = [
+                PartitionReplay(job, source, partition, span, outcome) for partition, span in spans.items()
+            ]
             for replay in replays:
                 for count in replay.read(source):
                     on_records(count)
         outcome.until = outcome.last_event_at if job.until is None else job.until
         for replay in replays:
-            replay.finish(outcome.until)
+            replay.finish(None if job.stops_in_stream else outcome.until)
     return outcome
 
 
@@ -235,7 +278,7 @@ def _calm_collector() -> Iterator[None]:
 
 
 def _run_in_processes(
-    job: Job, shares: Sequence[Sequence[int]], on_records: Callable[[int], None]
+    job: Job, shares: Sequence[dict[int, Span]], on_records: Callable[[int], None]
 ) -> Outcome:
     """Each process reads its share; when all have, they are told up to when time is to pass."""
     context = multiprocessing.get_context("spawn")
@@ -285,20 +328,22 @@ def _gather(
                 yield what
 
 
-def _work(job: Job, partitions: Sequence[int], parent: Connection[Any, Any]) -> None:
+def _work(job: Job, spans: dict[int, Span], parent: Connection[Any, Any]) -> None:
     """A process: one share of the partitions."""
     tune_collector()
     outcome = Outcome()
     try:
         with job.source.opened() as source:
-            replays = [PartitionReplay(job, source, partition, outcome) for partition in partitions]
+            replays = [
+                PartitionReplay(job, source, partition, span, outcome) for partition, span in spans.items()
+            ]
             for replay in replays:
                 for count in replay.read(source):
                     parent.send(("records", count))
         parent.send(("read", outcome.last_event_at))
         until = parent.recv()
         for replay in replays:
-            replay.finish(until)
+            replay.finish(None if job.stops_in_stream else until)
         parent.send(("done", outcome))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent is to say it
         text = str(error) if isinstance(error, LogError) else traceback.format_exc()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from agents.state_record import StateHeader
+from agents.fold import Supplier
 from replay.life import brief
+from replay.offsets import WHOLE, Offsets
 from replay.source import Source
-from replay.stream import Stream, Told, as_played, log_append_time
+from replay.stream import Stream, Told, as_played, batches, log_append_time
 from scoring.health import snapshot
 from scoring.machine import TIME, advance, apply, next_due
 from scoring.metrics import COMPONENTS
@@ -82,6 +83,8 @@ class Explanation:
     late: bool
     from_offset: int | None = None
     """Where a snapshot of state was continued from: what came before is not explained."""
+    skipped: int = 0
+    """So many of the steps came before the first offset that was asked for."""
 
 
 def explain(
@@ -91,40 +94,50 @@ def explain(
     *,
     scale: Scale | None = None,
     played: bool = False,
+    offsets: Offsets = WHOLE,
 ) -> Explanation:
-    """Read a supplier's partition and explain her score up to `until` (ms; None: up to the last event read).
+    """Read a supplier's partition and explain her score up to `until` (ms).
 
-    Raises LogError when the log can't be read, or is cut before any exported state.
+    `until` None: up to the last event read or, where `offsets` has a last one, as far as the records moved time.
+    Raises LogError when the log can't be read as asked, or is cut before any exported state.
     """
+    hers: list[Told] = []
+
+    def tell(supplier: Supplier, told: Sequence[Told]) -> None:
+        if supplier.id == supplier_id:
+            hers.extend(told)
+
     with source.opened() as opened:
-        count = opened.partitions()
-        partition = partition_of(supplier_id.encode(), count)
+        held = opened.bounds()
+        partition = partition_of(supplier_id.encode(), len(held))
+        span = offsets.of_supplier(offsets.spans(held), supplier_id, partition)
         beginning = opened.beginning(partition)
-        stream = Stream(partition, count, as_played if played else log_append_time)
-        state, holds = State(), -1
+        stream = Stream(partition, len(held), as_played if played else log_append_time, tell=tell)
         if beginning.state is not None:
-            stream.stream_time = beginning.state.stream_time
-            raw = beginning.state.values.get(supplier_id.encode())
-            if raw is not None:
-                state, holds = decode(StateHeader.body(raw)), StateHeader.of(raw).offset
-        told = [
-            each
-            for records in opened.records(partition, beginning.offset)
-            for each in stream.read(records)
-            if each.event.subject == supplier_id and each.offset > holds
-        ]
+            span.check_reaches(partition, beginning.state.offset)
+            stream.recover(beginning.state.values)
+        state = stream.state_of(supplier_id) or State()
+        earlier, earlier_to = 0, 0
+        for records in batches(opened.records(partition, beginning.offset, span.end), span.first):
+            stream.process(records)
+            if records[-1].offset < span.first:
+                earlier, earlier_to = len(hers), stream.fired_to
     end = stream.last_event_at if until is None else until
-    steps, final = steps_of(supplier_id, told, end, state, scale)
+    in_stream = until is None and offsets.last is not None
+    steps = follow(state, supplier_id, hers[:earlier], min(earlier_to, end), end, scale)
+    skipped = len(steps)
+    steps += follow(state, supplier_id, hers[earlier:], stream.fired_to if in_stream else end, end, scale)
+    final = (snapshot(state) if scale is None else brief(state)) if state.seq else None
     from_offset = None if beginning.state is None else beginning.offset
-    return Explanation(supplier_id, steps, final, end, supplier_id in stream.late, from_offset)
+    return Explanation(supplier_id, steps, final, end, supplier_id in stream.late, from_offset, skipped)
 
 
-def steps_of(
-    supplier_id: str, told: Iterable[Told], until: int, state: State, scale: Scale | None = None
-) -> tuple[list[Step], dict[str, Any] | None]:
-    """Every change of the sum or the level, and the state, as they are once time has passed up to `until`."""
+def follow(
+    state: State, supplier_id: str, told: Iterable[Told], to: int, until: int, scale: Scale | None = None
+) -> list[Step]:
+    """Every change of the sum or the level by the events up to `until`, and then by time passing up to `to`."""
     steps: list[Step] = []
-    for event, fire_to, _ in told:
+    for event, fire_to in told:
         if event.at > until:
             continue
         _let_time_pass(state, supplier_id, fire_to, scale, steps)
@@ -132,10 +145,8 @@ def steps_of(
             continue
         _let_time_pass(state, supplier_id, event.at, scale, steps)
         _note(state, event, steps, partial(apply, state, supplier_id, event, scale))
-    _let_time_pass(state, supplier_id, until, scale, steps)
-    if not state.seq:
-        return steps, None
-    return steps, snapshot(state) if scale is None else brief(state)
+    _let_time_pass(state, supplier_id, to, scale, steps)
+    return steps
 
 
 def _let_time_pass(state: State, supplier_id: str, to: int, scale: Scale | None, steps: list[Step]) -> None:

@@ -27,14 +27,13 @@ class Life:
     `until` (ms) is the moment that is looked at: `final` is the snapshot of the supplier as of then, and the
     simulated messages end there. Events behind it are still read: what comes late may belong before it.
     `scale`: other weights, whose `final` is short, because a snapshot's forecasts are of the usual ones.
-    `holds`: the state has everything up to this offset already. `step_ms`: messages are decided on the state at
-    the end of steps of this length, as `success run` does it, instead of that very moment's.
+    `step_ms`: messages are decided on the state at the end of steps of this length, as `success run` does it,
+    instead of that very moment's.
     """
 
     id: str
     state: State = field(default_factory=State)
     until: int = NEVER
-    holds: int = -1
     outreach: Outreach | None = None
     step_ms: int = 0
     scale: Scale | None = None
@@ -46,27 +45,41 @@ class Life:
     final: dict[str, Any] | None = None
     _closed: bool = False
 
-    def tell(self, told: Told) -> None:
-        """Let time pass up to an event, then apply it."""
-        event, fire_to, offset = told
-        if offset <= self.holds:
-            return
-        state = self.state
-        if event.at > self.until and not self._closed:
-            self.close(self.until)
-        if not state.seq:
-            self.first_at = event.at
-        if self.outreach is not None and not self._closed:
-            self._live(max(event.at, fire_to))
-        if state.due <= fire_to:
-            self._gather(advance(state, self.id, fire_to, self.scale))
-        was_cancelled = state.cancelled
-        self._gather(apply(state, self.id, event, self.scale))
-        if state.cancelled != was_cancelled:
-            if state.cancelled:
-                self.cancellations.append((event.at, None))
-            elif self.cancellations:
-                self.cancellations[-1] = (self.cancellations[-1][0], event.at)
+    def tell(self, told: Iterable[Told]) -> None:
+        """Events in their order: let time pass up to each, then apply it."""
+        state, supplier_id, scale, outreach = self.state, self.id, self.scale, self.outreach
+        for event, fire_to in told:
+            at = event.at
+            if at > self.until and not self._closed:
+                self.close(self.until)
+            if not state.seq:
+                self.first_at = at
+            if outreach is not None and not self._closed:
+                self._live(at if at > fire_to else fire_to)  # noqa: FURB136 - twice as fast as max()
+            if state.due <= fire_to:
+                self._hear(advance(state, supplier_id, fire_to, scale))
+            was_cancelled = state.cancelled
+            signals = apply(state, supplier_id, event, scale)
+            if signals:
+                self._hear(signals)
+            if state.cancelled != was_cancelled:
+                self._note_cancellation(at)
+        self._take_changes()
+
+    def _note_cancellation(self, at: int) -> None:
+        if self.state.cancelled:
+            self.cancellations.append((at, None))
+        elif self.cancellations:
+            self.cancellations[-1] = (self.cancellations[-1][0], at)
+
+    def pass_time(self, to: int) -> None:
+        """Fire what is due at or before `to` (ms); messages are not looked at."""
+        self._hear(advance(self.state, self.id, to, self.scale))
+        self._take_changes()
+
+    def forget(self) -> None:
+        """Drop what has been gathered: it is not reported."""
+        self.signals, self.changes, self.cancellations = [], [], []
 
     def close(self, until: int) -> None:
         """Let time pass up to `until` and note how the supplier is then; messages end."""
@@ -78,7 +91,7 @@ class Life:
             if self.outreach is not None:
                 self._live(until + 1)
                 self.outreach.end()
-            self._gather(advance(state, self.id, until, self.scale))
+            self.pass_time(until)
             self.final = snapshot(state) if self.scale is None else brief(state)
         self._closed = True
 
@@ -92,7 +105,7 @@ class Life:
             end = self._end_of_step(moment)
             if end >= limit:
                 return
-            self._gather(advance(state, self.id, end, self.scale))
+            self._hear(advance(state, self.id, end, self.scale))
             while outreach.next_due <= end:
                 outreach.deliver(outreach.next_due, state)
 
@@ -101,24 +114,16 @@ class Life:
             return moment
         return min(-(-moment // self.step_ms) * self.step_ms, self.until)
 
-    def _gather(self, signals: list[Signal]) -> None:
+    def _hear(self, signals: list[Signal]) -> None:
+        self.signals += signals
+        if signals and self.outreach is not None and not self._closed:
+            self.outreach.hear(signals, self.state)
+
+    def _take_changes(self) -> None:
         state = self.state
-        if signals:
-            self.signals += signals
-            if self.outreach is not None and not self._closed:
-                self.outreach.hear(signals, state)
         if state.changes:
             self.changes += state.changes
             state.changes = []
-
-
-def live(life: Life, told: Iterable[Told], until: int) -> Life:
-    """Run a supplier through all of her events, in order, and on to `until`."""
-    life.until = until
-    for each in told:
-        life.tell(each)
-    life.close(until)
-    return life
 
 
 def brief(state: State) -> dict[str, Any]:

@@ -26,8 +26,8 @@ def looks_played(source: Source) -> bool:
 
 
 def _first_records(opened: OpenSource) -> Iterator[Record]:
-    for partition in range(opened.partitions()):
-        records = opened.records(partition, opened.beginning(partition).offset)
+    for partition, held in opened.bounds().items():
+        records = opened.records(partition, opened.beginning(partition).offset, held.end)
         yield from islice(next(iter(records), []), LOOKED_AT)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from agents.fold import Record
 from replay import archive
-from replay.kafka_log import KafkaLog, LogError
+from replay.kafka_log import Bounds, KafkaLog, LogError
 from replay.state_snapshot import PartitionState, Snapshot, newest_snapshot
 from runtime.settings import Settings
 from topics.catalog import ACTIVITY, DEAD_LETTERS, PROFILES
@@ -41,20 +41,16 @@ class Beginning:
 class OpenSource(Protocol):
     """A source while it is open; partitions are numbered as in Kafka."""
 
-    def partitions(self) -> int:
-        """How many partitions there are."""
-        ...
-
-    def size(self) -> int:
-        """About how many records there are."""
+    def bounds(self) -> dict[int, Bounds]:
+        """Partition -> the offsets of `supplier.activity` that there are; LogError if there is no such log."""
         ...
 
     def beginning(self, partition: int) -> Beginning:
         """Where to start; LogError when the log is cut and no state reaches to where it begins."""
         ...
 
-    def records(self, partition: int, start: int) -> Iterator[list[Record]]:
-        """Batches of `supplier.activity` from an offset to the end, in offset order."""
+    def records(self, partition: int, start: int, end: int) -> Iterator[Sequence[Record]]:
+        """Batches of `supplier.activity` of the offsets [start, end), in offset order."""
         ...
 
     def dead_letters(self) -> Iterator[Record]:
@@ -110,18 +106,14 @@ class _OpenKafka:
     log: KafkaLog
     state_folder: Path | None
 
-    def partitions(self) -> int:
-        return len(self.log.bounds(ACTIVITY))
-
-    def size(self) -> int:
-        return sum(held.end - held.begin for held in self.log.bounds(ACTIVITY).values())
+    def bounds(self) -> dict[int, Bounds]:
+        return self.log.bounds(ACTIVITY)
 
     def beginning(self, partition: int) -> Beginning:
         begin = self.log.bounds(ACTIVITY)[partition].begin
         return _beginning(partition, begin, self.state_folder, "Kafka", "--state DIR")
 
-    def records(self, partition: int, start: int) -> Iterator[list[Record]]:
-        end = self.log.bounds(ACTIVITY)[partition].end
+    def records(self, partition: int, start: int, end: int) -> Iterator[Sequence[Record]]:
         for records, _ in self.log.read(ACTIVITY, partition, start, end):
             yield records
 
@@ -142,32 +134,18 @@ class _OpenKafka:
 class _OpenArchive:
     folder: Path
 
-    def partitions(self) -> int:
-        count = archive.partition_count(self.folder, ACTIVITY)
-        if count is None:
-            raise LogError(
-                f"{self.folder} holds nothing of {ACTIVITY}: `success export --out {self.folder}` first"
-            )
-        return count
-
-    def size(self) -> int:
-        return sum(each.end - each.start for each in archive.stretches(self.folder, ACTIVITY))
+    def bounds(self) -> dict[int, Bounds]:
+        return archive.bounds(self.folder, ACTIVITY)
 
     def beginning(self, partition: int) -> Beginning:
-        starts = [
-            each.start for each in archive.stretches(self.folder, ACTIVITY) if each.partition == partition
-        ]
-        return _beginning(
-            partition, min(starts, default=0), self.folder, "the archive", "`success export --state`"
-        )
+        begin = self.bounds()[partition].begin
+        return _beginning(partition, begin, self.folder, "the archive", "`success export --state`")
 
-    def records(self, partition: int, start: int) -> Iterator[list[Record]]:
-        for records in archive.read(self.folder, ACTIVITY, partition):
-            if records and records[-1].offset >= start:
-                yield [record for record in records if record.offset >= start]
+    def records(self, partition: int, start: int, end: int) -> Iterator[Sequence[Record]]:
+        return archive.read(self.folder, ACTIVITY, partition, start, end)
 
     def dead_letters(self) -> Iterator[Record]:
-        for partition in range(self.partitions()):
+        for partition in range(archive.partition_count(self.folder, DEAD_LETTERS) or 0):
             for records in archive.read(self.folder, DEAD_LETTERS, partition):
                 yield from records
 

@@ -14,7 +14,8 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,18 +30,21 @@ from replay import archive
 from replay.archive import ArchivedRecord
 from replay.engine import Job, Outcome
 from replay.kafka_log import LogError
-from replay.life import Life, live
+from replay.life import Life
+from replay.offsets import Span
 from replay.outreach import Outreach
 from replay.source import ASSUMED_ADDRESSEE, UNKNOWN_ADDRESSEE, Addressee, ArchiveSource
-from replay.stream import SILENCE_MS, Told, as_played, log_append_time
-from replay.tables import SCHEMAS, rows_of_life, table_of
+from replay.stream import SILENCE_MS, as_played, log_append_time
+from replay.tables import SCHEMAS, concluded, gathered, table_of
 from replay.variant import Variant
+from scoring.state import State
+from scoring.time import NEVER
 from topics.catalog import ACTIVITY
 from topics.decoding import ActivityEvent, Refusal, decode
 from topics.partitioner import partition_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 JUDGED = (
     "partition int, offset long, appended long, key binary, value binary, "
@@ -58,6 +62,15 @@ exec {java} "$@"
 _PACKED = ".packed"
 GOOD = "good"
 UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """By partition: the first offset that is reported, up to when time had passed before it, and at the end (ms)."""
+
+    first: dict[int, int]
+    before_first: dict[int, int]
+    close_at: dict[int, int]
 
 
 def session(threads: int | None = None) -> SparkSession:
@@ -105,33 +118,35 @@ def run_on_spark(job: Job, spark: SparkSession | None = None) -> Outcome:
     With `spark` None a Spark of this machine is started and stopped. Raises LogError for what is no archive, or
     one that does not begin at the log's beginning.
     """
-    folder, partitions = _checked(job)
+    folder = _checked(job)
     owned = spark is None
     spark = spark or session()
     try:
-        return _run(job, spark, folder, partitions)
+        return _run(job, spark, folder)
     finally:
         if owned:
             spark.stop()
 
 
-def _checked(job: Job) -> tuple[Path, int]:
+def _checked(job: Job) -> Path:
     if not isinstance(job.source, ArchiveSource):
         raise LogError("--engine spark reads an archive: `success export`, then --archive DIR")
     with job.source.opened() as source:
-        partitions = source.partitions()
-        for partition in range(partitions):
+        for partition in source.bounds():
             if source.beginning(partition).state is not None:
                 raise LogError(
                     "--engine spark needs the whole log: this archive begins later (--engine local)"
                 )
-    return job.source.folder, partitions
+    return job.source.folder
 
 
-def _run(job: Job, spark: SparkSession, folder: Path, partitions: int) -> Outcome:
+def _run(job: Job, spark: SparkSession, folder: Path) -> Outcome:
     from pyspark.sql import functions as f  # noqa: PLC0415 - an extra
 
+    with job.source.opened() as source:
+        partitions, spans = len(source.bounds()), job.spans(source)
     archived = spark.read.parquet(str(archive.topic_folder(folder, ACTIVITY)))
+    archived = archived.filter(_in_partitions((p, span.begin, span.end) for p, span in spans.items()))
     judge = partial(_judge, partitions=partitions, played=job.played)
     archived = archived.withColumn("appended", f.unix_millis("timestamp")).drop("timestamp")
     judged = archived.mapInPandas(judge, JUDGED).persist()
@@ -143,10 +158,12 @@ def _run(job: Job, spark: SparkSession, folder: Path, partitions: int) -> Outcom
     outcome.assumes_addresses = addressees is None
     if job.supplier_id is not None:
         good = good.filter(f.col("supplier") == job.supplier_id)
-    until = outcome.until
+    if job.offsets:
+        outcome.spans = spans
+    moments = _moments(job, good, spans, outcome.until)
 
     def play(frame: pd.DataFrame) -> pd.DataFrame:
-        return _play(frame, job, until, addressees)
+        return _play(frame, job, moments, addressees)
 
     found = good.groupBy("supplier").applyInPandas(play, FOUND)
     packed = job.out / _PACKED
@@ -238,34 +255,71 @@ def _addressees(job: Job, partitions: int) -> dict[str, Addressee] | None:
     return found
 
 
-def _play(frame: pd.DataFrame, job: Job, until: int, addressees: dict[str, Addressee] | None) -> pd.DataFrame:
+def _moments(job: Job, good: DataFrame, spans: dict[int, Span], until: int) -> _Moments:
+    """Where the replay of each partition stands at its first offset and at its end."""
+    from pyspark.sql import functions as f  # noqa: PLC0415 - an extra
+
+    def fired_to(some: DataFrame) -> dict[int, int]:
+        rows = some.groupBy("partition").agg(f.max("stream_time").alias("reached")).collect()
+        return {row["partition"]: row["reached"] - GRACE_MS for row in rows}
+
+    first = {partition: span.first for partition, span in spans.items() if span.first}
+    close_at = fired_to(good) if job.stops_in_stream else dict.fromkeys(spans, until)
+    before = (
+        fired_to(good.filter(_in_partitions((p, 0, offset) for p, offset in first.items()))) if first else {}
+    )
+    return _Moments(first, before, close_at)
+
+
+def _in_partitions(chosen: Iterable[tuple[int, int, int]]) -> Column:
+    """Whether a record is among the (partition, start, end)."""
+    from pyspark.sql import functions as f  # noqa: PLC0415 - an extra
+
+    found = f.lit(False)
+    for partition, start, end in chosen:
+        found |= (f.col("partition") == partition) & (f.col("offset") >= start) & (f.col("offset") < end)
+    return found
+
+
+def _play(
+    frame: pd.DataFrame, job: Job, moments: _Moments, addressees: dict[str, Addressee] | None
+) -> pd.DataFrame:
     """One supplier, in every variant: rows of the tables, packed."""
     frame = frame.sort_values("offset")
-    supplier_id = frame["supplier"].iloc[0]
+    supplier_id, partition = frame["supplier"].iloc[0], int(frame["partition"].iloc[0])
+    first = moments.first.get(partition, 0)
+    earlier = int((frame["offset"] < first).sum())
     told = [
-        Told(
-            decode(record.key, record.value, record.headers, record.timestamp if not job.played else until),
-            fire,
-            record.offset,
-        )
-        for record, fire in zip(_records(frame), frame["stream_time"] - GRACE_MS, strict=True)
+        (_event(record), int(fire_to))
+        for record, fire_to in zip(_records(frame), frame["stream_time"] - GRACE_MS, strict=True)
     ]
-    rows = []
+    until = NEVER if job.until is None else job.until
+    packed = []
     for variant in job.variants:
-        life = live(
-            Life(
-                supplier_id,
-                outreach=_outreach(supplier_id, variant, addressees),
-                step_ms=job.step_ms,
-                scale=variant.scale,
-            ),
-            told,
-            until,
-        )
-        for name, row in rows_of_life(life, late=bool(frame["late"].any())):
-            if name == "suppliers" or job.since <= row[1] <= (until if job.until is not None else row[1]):
-                rows.append((variant.name, name, msgspec.msgpack.encode(row)))
-    return pd.DataFrame(rows, columns=["variant", "name", "row"])
+        outreach = _outreach(supplier_id, variant, addressees)
+        life = Life(supplier_id, State(), until, outreach, job.step_ms, variant.scale)
+        if first:
+            life.tell(told[:earlier])
+            life.pass_time(moments.before_first.get(partition, 0))
+            life.forget()
+        life.tell(told[earlier:])
+        life.close(moments.close_at[partition])
+        late = bool(frame["late"].any())
+        for name, rows in (*gathered(life), *concluded(life, late=late)):
+            packed += [
+                (variant.name, name, msgspec.msgpack.encode(row))
+                for row in rows
+                if name == "suppliers" or job.since <= row[1] <= until
+            ]
+    return pd.DataFrame(packed, columns=["variant", "name", "row"])
+
+
+def _event(record: ArchivedRecord) -> ActivityEvent:
+    """The event of a record that was found good."""
+    event = decode(record.key, record.value, record.headers, as_played(record))
+    if not isinstance(event, ActivityEvent):
+        raise LogError(f"partition {record.partition}, offset {record.offset}: good before, and now {event}")
+    return event
 
 
 def _outreach(supplier_id: str, variant: Variant, addressees: dict[str, Addressee] | None) -> Outreach | None:

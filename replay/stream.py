@@ -1,32 +1,29 @@
-"""From the records of a partition to what each supplier is told: verdicts and stream time as live scoring has them.
+"""From the records of a partition to what each supplier is told: read by the fold of the live worker itself.
 
-`agents.fold.PartitionFold` does the same for the live worker, in bulk; here each event can be looked at between
-two others. A test holds both to the same signals.
+Verdicts, stream time, which supplier is at home where and what a state holds already are `PartitionFold`'s. What it
+would then fold is handed on instead: here each event can be looked at between two others, in more than one variant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from operator import attrgetter
 
-from agents.fold import GRACE_MS, Record
-from topics.decoding import ActivityEvent, Refusal, decode
-from topics.partitioner import partition_of
+from agents.fold import GRACE_MS, PartitionFold, Record, Supplier
+from topics.decoding import ActivityEvent
 
+RECORDS_A_BATCH = 20_000
+"""Enough that a supplier has several, each in its turn: one state at a time is in the processor's caches."""
 FAR_AHEAD = 1 << 60
 SILENCE_MS = 60_000
 """How long a partition must have been silent before the wall clock moves its time (contract section 4)."""
 
-
-class Told(NamedTuple):
-    """One event on its way to its supplier."""
-
-    event: Any
-    """An `ActivityEvent`: its `at`, `type`, `id`, `source`, `subject` and `data`."""
-    fire_to: int
-    """What is due at or before this instant (ms) has fired before the event came."""
-    offset: int
+Told = tuple[ActivityEvent, int]
+"""An event on its way to its supplier; what is due at or before the instant (ms) has fired before it came."""
+Tell = Callable[[Supplier, Sequence[Told]], None]
+"""Hears the next events of a supplier, in offset order; `state` is that of a snapshot, or a new one."""
 
 
 def log_append_time(record: Record) -> int:
@@ -39,62 +36,84 @@ def as_played(_record: Record) -> int:
     return FAR_AHEAD
 
 
-@dataclass(slots=True)
-class Stream:
-    """Reads one partition in offset order and keeps its stream time (ms)."""
+def _nobody(_supplier: Supplier, _told: Sequence[Told]) -> None:
+    """Nobody is told."""
 
-    partition: int
-    partitions: int
-    append_time: Callable[[Record], int] = log_append_time
-    stream_time: int = 0
-    events: int = 0
-    unknown: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    """Stable code of the reason -> number."""
+
+@dataclass(slots=True)
+class Stream(PartitionFold):
+    """Reads one partition (`process`) and tells `tell` what each supplier is to fold, a batch at a time."""
+
+    grace_ms: int | None = None
+    """Nothing fires by itself: who is told lets time pass."""
+    tell: Tell = _nobody
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Stable code of a refusal -> number."""
     late: set[str] = field(default_factory=set)
     """Suppliers with events that came after the grace: where live scoring had let time pass meanwhile, by the wall
     clock or by `run`'s steps, their signals may differ from it."""
     last_event_at: int = 0
     """The greatest event time (ms)."""
-    _at_home: set[str] = field(default_factory=set)
-    _last_append: int = 0
+    _appended: int = 0
+    _silences: dict[int, int] = field(default_factory=dict)
+    """Place in the batch of what came after a silence -> its append time: by then the wall clock had moved time."""
 
-    def read(self, records: Iterable[Record]) -> Iterator[Told]:
-        """Yield what is good; count what is not."""
-        append_time, at_home = self.append_time, self._at_home
+    @property
+    def fired_to(self) -> int:
+        """Up to when (ms) a worker that has read so far has let time pass."""
+        return self.stream_time - GRACE_MS
+
+    def process(self, records: Iterable[Record]) -> None:
+        """Read records in offset order; what is good has been told when it returns, the rest counted."""
+        PartitionFold.process(self, self._noting_silences(records))
+        self._silences.clear()
+
+    def _noting_silences(self, records: Iterable[Record]) -> Iterator[Record]:
+        appended, silences, times = self._appended, self._silences, self._times
         for record in records:
-            append_ms = append_time(record)
-            silence = record.timestamp - self._last_append if self._last_append else 0
-            self._last_append = record.timestamp
-            event = decode(record.key, record.value, record.headers, append_ms)
-            if type(event) is not ActivityEvent:
-                self._set_aside(event)
-                continue
-            supplier_id, at = event.subject, event.at
-            if supplier_id not in at_home and not self._is_at_home(supplier_id):
-                continue
-            self.last_event_at = max(self.last_event_at, at)
-            if at < self.stream_time - GRACE_MS or (
-                silence > SILENCE_MS and at < record.timestamp - GRACE_MS
-            ):
-                self.late.add(supplier_id)  # in a silence, the wall clock has moved the partition
-            capped = at if at < append_ms else append_ms  # noqa: FURB136 - twice as fast as min()
-            self.stream_time = max(self.stream_time, capped)
-            self.events += 1
-            yield Told(event, self.stream_time - GRACE_MS, record.offset)
+            now = record.timestamp
+            if now - appended > SILENCE_MS and appended:
+                silences[len(times)] = now
+            elif silences:
+                silences.pop(len(times), None)  # what broke the silence was no good event
+            appended = now
+            yield record
+        self._appended = appended
 
-    def _is_at_home(self, supplier_id: str) -> bool:
-        if partition_of(supplier_id.encode(), self.partitions) == self.partition:
-            self._at_home.add(supplier_id)
-            return True
-        self._count("wrong_partition")
-        return False
+    def _fold_waiting(self, supplier: Supplier) -> None:
+        """Hand on what the live fold would fold now."""
+        waiting, supplier.waiting = supplier.waiting, []
+        self.counters.events += len(waiting)
+        times, silences, told = self._times, self._silences, []
+        for event, place in waiting:
+            at, fired_to = event.at, times[place] - GRACE_MS
+            if at > self.last_event_at:  # noqa: PLR1730 - twice as fast as max()
+                self.last_event_at = at
+            if at < fired_to or (silences and at < silences.get(place, 0) - GRACE_MS):
+                self.late.add(supplier.id)
+            told.append((event, fired_to))
+        self.tell(supplier, told)
 
-    def _set_aside(self, verdict: object) -> None:
-        if isinstance(verdict, Refusal):
-            self._count(verdict.reason.partition(":")[0])
-        else:
-            self.unknown += 1
+    def _refuse(self, record: Record, reason: str) -> None:
+        """Count what would be a dead letter."""
+        del record
+        code = reason.partition(":")[0]
+        self.counters.refused += 1
+        self.reasons[code] = self.reasons.get(code, 0) + 1
 
-    def _count(self, code: str) -> None:
-        self.refused[code] = self.refused.get(code, 0) + 1
+
+def batches(found: Iterable[Sequence[Record]], first: int) -> Iterator[Sequence[Record]]:
+    """The records in batches large enough to be told supplier by supplier; one of them begins at the offset `first`."""
+    waiting: list[Record] = []
+    for records in found:
+        cut = bisect_left(records, first, key=attrgetter("offset"))
+        waiting += records[:cut]
+        if waiting and cut < len(records) and waiting[-1].offset < first:
+            yield waiting
+            waiting = []
+        waiting += records[cut:]
+        if len(waiting) >= RECORDS_A_BATCH:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         }
     ),
 }
-TableRow = tuple[str, tuple[Any, ...]]
-"""(table, row); a row begins with the supplier and, but for `suppliers`, the time in ms."""
+Rows = list[tuple[Any, ...]]
+"""Rows of a table; each begins with the supplier and, but for `suppliers`, the time in ms."""
 
 ROWS_A_GROUP = 50_000
 _NAME_IN = {RISK_CHANGED: "level", MILESTONE_ACHIEVED: "milestone", CONDITION_MET: "condition"}
@@ -105,17 +105,26 @@ class Tables:
 
     def __init__(self, folder: Path, part: str, since: int = 0, until: int = NEVER) -> None:
         self._since, self._until = since, until
-        self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in SCHEMAS}
+        self._is_window = since > 0 or until < NEVER
+        self._rows: dict[str, Rows] = {name: [] for name in SCHEMAS}
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._folder, self._part = folder, part
 
     def take(self, life: Life) -> None:
         """Take over what a life has gathered, and empty it."""
-        self._add(_gathered(life))
+        for name, rows in gathered(life):
+            self._add(name, rows)
 
     def conclude(self, life: Life, *, late: bool) -> None:
         """Take over what is known of a supplier in the end."""
-        self._add(_concluded(life, late))
+        for name, rows in concluded(life, late=late):
+            self._add(name, rows)
+
+    def write_full(self) -> None:
+        """Write the tables of which enough rows for a row group are waiting."""
+        for name, rows in self._rows.items():
+            if len(rows) >= ROWS_A_GROUP:
+                self._write(name)
 
     def close(self) -> None:
         """Write what is left; every table has a file, an empty one too."""
@@ -123,14 +132,10 @@ class Tables:
             self._write(name)
             self._writers.pop(name).close()
 
-    def _add(self, rows: Iterable[TableRow]) -> None:
-        since, until = self._since, self._until
-        for name, row in rows:
-            if name == "suppliers" or since <= row[1] <= until:
-                self._rows[name].append(row)
-        for name, waiting in self._rows.items():
-            if len(waiting) >= ROWS_A_GROUP:
-                self._write(name)
+    def _add(self, name: str, rows: Rows) -> None:
+        if self._is_window and name != "suppliers":
+            rows = [row for row in rows if self._since <= row[1] <= self._until]
+        self._rows[name] += rows
 
     def _write(self, name: str) -> None:
         rows, schema = self._rows[name], SCHEMAS[name]
@@ -151,34 +156,26 @@ def table_of(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def rows_of_life(life: Life, *, late: bool) -> Iterator[TableRow]:
-    """Every row of a life that has come to its end."""
-    yield from _gathered(life)
-    yield from _concluded(life, late)
-
-
-def _gathered(life: Life) -> Iterator[TableRow]:
-    """What has come of a supplier since this was last asked for."""
-    signals, changes = life.signals, life.changes
+def gathered(life: Life) -> Iterator[tuple[str, Rows]]:
+    """Rows by table of what has come of a supplier since this was last asked for; she has nothing of it any more."""
+    signals, changes, outreach = life.signals, life.changes, life.outreach
     if signals:
         life.signals = []
-        for signal in signals:
-            yield "signals", signal_row(life.id, signal)
+        yield "signals", [signal_row(life.id, signal) for signal in signals]
     if changes:
         life.changes = []
-        for change in changes:
-            yield "changes", _change_row(life.id, change)
-    if life.outreach is not None and life.outreach.messages:
-        messages, life.outreach.messages = life.outreach.messages, []
-        for message in messages:
-            yield "messages", _message_row(message)
+        yield "changes", [_change_row(life.id, change) for change in changes]
+    if outreach is not None and outreach.messages:
+        messages, outreach.messages = outreach.messages, []
+        yield "messages", [_message_row(message) for message in messages]
 
 
-def _concluded(life: Life, late: bool) -> Iterator[TableRow]:
-    for at, again in life.cancellations:
-        yield "cancellations", (life.id, at, again)
+def concluded(life: Life, *, late: bool) -> Iterator[tuple[str, Rows]]:
+    """Rows by table of a life that has come to its end."""
+    if life.cancellations:
+        yield "cancellations", [(life.id, at, again) for at, again in life.cancellations]
     if life.final is not None:
-        yield "suppliers", _supplier_row(life, life.final, late)
+        yield "suppliers", [_supplier_row(life, life.final, late)]
 
 
 def signal_row(supplier_id: str, signal: Signal) -> tuple[Any, ...]:
