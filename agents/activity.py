@@ -11,6 +11,7 @@ from agents.batch_agent import Engine, FlushPolicy, Lane
 from agents.fold import Flush, PartitionFold, Record
 from agents.producer import BatchProducer, Outgoing
 from agents.slices import in_slices
+from agents.snapshots import Mark
 from topics.catalog import DEAD_LETTERS, HEALTH, full_name
 from topics.encoding import STRUCTURED_HEADERS
 
@@ -26,16 +27,26 @@ POLICY = FlushPolicy(records=200_000, seconds=1.0, backlog_seconds=10.0, hold_re
 
 
 class ScoringHandler:
-    """Scores one partition; its effects are durable when the brokers have acked them, changelog last."""
+    """Scores one partition; its effects are durable when the brokers have acked them, changelog last.
+
+    `wrote` is told of each flush: partition, number of changelog records, where the last of them lies.
+    """
 
     def __init__(
-        self, fold: PartitionFold, producer: BatchProducer, prefix: str, state_topic: str, policy: FlushPolicy
+        self,
+        fold: PartitionFold,
+        producer: BatchProducer,
+        prefix: str,
+        state_topic: str,
+        policy: FlushPolicy,
+        wrote: Callable[[int, int, Mark], None],
     ) -> None:
         self.fold = fold
         self.policy = policy
         self._producer = producer
         self._prefix = prefix
         self._state_topic = state_topic
+        self._wrote = wrote
 
     def position(self) -> int | None:
         """The offset after the last that the state holds."""
@@ -57,6 +68,9 @@ class ScoringHandler:
             self._state_topic, partition, [(key, value, NO_HEADERS) for key, value in flush.changelog]
         )
         self.fold.confirm(flush)
+        place = self._state_topic, partition
+        last = Mark(self._producer.last_offset[place], self._producer.last_append_ms[place])
+        self._wrote(partition, len(flush.changelog), last)
 
     async def _send_snapshots(self, flush: Flush) -> None:
         records: list[Outgoing] = [(key, value, HEADERS) for key, value in flush.health]

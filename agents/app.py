@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import faust
@@ -21,6 +22,8 @@ from agents.lease import Lease
 from agents.partition_store import PartitionStore, RawSchema
 from agents.producer import BatchProducer
 from agents.provisioning import STATE
+from agents.recovery import PartitionTables
+from agents.snapshots import Snapshots
 from agents.transport import Batch
 from runtime.clock import Clock
 from runtime.settings import Settings
@@ -49,9 +52,11 @@ class SuccessApp(faust.App):
     engine: Engine
     batch_producer: BatchProducer
     lease: Lease
+    snapshots: Snapshots | None
+    """None: recovery reads the whole changelog."""
 
     def _create_directories(self) -> None:
-        """Nothing is kept on disk."""
+        """Faust keeps nothing on disk."""
 
 
 def build_app(
@@ -63,12 +68,14 @@ def build_app(
     new_writer: Callable[[], Writer] | None = None,
     instance_id: str | None = None,
     scoring_policy: FlushPolicy = SCORING_POLICY,
+    snapshot_folder: Path | None = None,
     fail_stop: FailStop = end_process,
 ) -> SuccessApp:
     """Wire a worker: the scoring agent and, with `new_writer`, the intervention agent.
 
     `instance_id` makes it a static member of the group, which rejoins without a rebalance; no two workers
-    alive may share one. `grace_ms` and `append_time` are `PartitionFold`'s.
+    alive may share one. `grace_ms` and `append_time` are `PartitionFold`'s. With `snapshot_folder` recovery begins
+    with the snapshots there.
     """
     transport.register()
     partition_store.register()
@@ -103,10 +110,14 @@ def build_app(
                 raise RuntimeError(f"nobody writes {tp.topic} here")
             return InterventionHandler(name, tp.partition, new_writer(), producer, prefix)
         fold = PartitionFold(tp.partition, settings.partitions, append_time, grace_ms, topic=tp.topic)
-        fold.recover(cast("PartitionStore", table.data).partition(tp.partition))
-        return ScoringHandler(fold, producer, prefix, state_topic, scoring_policy)
+        store = cast("PartitionStore", table.data)
+        fold.recover(store.partition(tp.partition))
+        return ScoringHandler(fold, producer, prefix, state_topic, scoring_policy, store.wrote)
 
     app.lease, app.batch_producer = lease, producer
+    app.snapshots = (
+        Snapshots(settings, state_topic, snapshot_folder, clock.now_ms) if snapshot_folder else None
+    )
     app.engine = Engine(
         open_lane,
         stateful_topic=full_name(prefix, ACTIVITY),
@@ -135,6 +146,7 @@ def _faust_settings(settings: Settings, instance_id: str | None) -> dict[str, An
         "broker": [f"{transport.SCHEME}://{server}" for server in settings.kafka.split(",")],
         "broker_credentials": _credentials(settings),
         "store": f"{partition_store.SCHEME}://",
+        "TableManager": PartitionTables,
         "version": 1,
         "autodiscover": False,
         "web_enabled": False,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
@@ -21,7 +22,9 @@ from agents.fold import Record, log_append_time
 from agents.intervention_agent import Writer
 from agents.interventions import InterventionWriter
 from agents.kafka import client_options
+from agents.partition_store import PartitionStore
 from agents.provisioning import wanted_topics
+from agents.snapshots import Snapshots
 from runtime.clock import Clock
 from runtime.settings import Settings
 from scoring.policy import Policy
@@ -43,6 +46,7 @@ class InProcessWorker:
 
     `new_writer` stands in for the writer to Postgres. With `grace_ms` None nothing fires by itself, neither in
     the stream nor by the wall clock: call `fire_due`. Topics are named as in the catalogue, without prefix.
+    With `snapshots` it keeps local snapshots of its state, as the settings say.
     Every waiting call raises `WorkerFailedError` once the worker has stopped itself; `fail_stop` is told as
     well, if given.
     """
@@ -58,6 +62,7 @@ class InProcessWorker:
         new_writer: Callable[[], Writer] | None = None,
         instance_id: str | None = None,
         scoring_policy: FlushPolicy = SCORING_POLICY,
+        snapshots: bool = False,
         fail_stop: FailStop | None = None,
     ) -> None:
         if policy is not None:
@@ -80,6 +85,7 @@ class InProcessWorker:
             new_writer=new_writer,
             instance_id=instance_id,
             scoring_policy=scoring_policy,
+            snapshot_folder=snapshot_folder(settings) if snapshots else None,
             fail_stop=self._on_failure,
         )
 
@@ -96,11 +102,15 @@ class InProcessWorker:
         if self._writes:
             self._pool = await open_pool(self._settings.database_url, Role.WRITER, max_size=POOL_SIZE)
         await self.app.batch_producer.start()
+        if self.app.snapshots is not None:
+            await self.app.snapshots.open()
         await self._unless_failed(self.app.start())
         self._spawn(self._watch_app())
         if self._grace_ms is not None:
             self.wall_clock = WallClock(self.app.engine, self._grace_ms, self._end_of)
             self._spawn(self.wall_clock.run())
+        if self.app.snapshots is not None:
+            self._spawn(self._keep_snapshots(self.app.snapshots))
 
     async def stop(self) -> None:
         """Flush, commit and leave; after a failure just leave."""
@@ -112,6 +122,12 @@ class InProcessWorker:
         await self.app.stop()
         await self.app.engine.close_lanes()
         await self.app.batch_producer.stop()
+        if self.app.snapshots is not None:
+            if not self._failed.is_set():
+                await self._save(
+                    self.app.snapshots
+                )  # others have the partitions by now: nobody waits for this
+            await self.app.snapshots.close()
         if self._pool is not None:
             await self._pool.close()
         for task in tasks:
@@ -185,6 +201,18 @@ class InProcessWorker:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work))
 
+    async def _keep_snapshots(self, snapshots: Snapshots) -> None:
+        while True:
+            await asyncio.sleep(self._settings.snapshot_seconds)
+            await self._save(snapshots)
+
+    async def _save(self, snapshots: Snapshots) -> None:
+        """A snapshot of each partition that has changed, one after another."""
+        store = cast("PartitionStore", cast("Any", self.app.tables["activity-state"]).data)
+        for number in sorted(store.marked()):
+            if (mark := store.marked().get(number)) is not None:
+                await snapshots.save(number, mark, store.partition(number))
+
     async def _watch_app(self) -> None:
         """A crash inside Faust ends the worker too."""
         await self.app.wait_until_stopped()
@@ -208,6 +236,11 @@ class InProcessWorker:
         finally:
             failure.cancel()
             task.cancel()
+
+
+def snapshot_folder(settings: Settings) -> Path | None:
+    """Where local snapshots of the state go; None if the settings want none."""
+    return settings.state_dir / "activity-state" if settings.snapshot_seconds else None
 
 
 async def check_topics(settings: Settings) -> None:

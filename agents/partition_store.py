@@ -1,21 +1,24 @@
-"""The Faust table's store: partitions of plain bytes in memory, rebuilt from the changelog alone."""
+"""The Faust table's store: partitions of plain bytes in memory, rebuilt from a snapshot and the changelog."""
 
 # ruff: noqa: ARG002 - the arguments are those of Faust's interface
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from faust.serializers.schemas import Schema
 from faust.stores import STORES
 from faust.stores.base import Store
 from faust.types import TP, EventT
 
+from agents.failure import WorkerFailedError
+from agents.snapshots import Mark
 from agents.state_record import newest
 
 if TYPE_CHECKING:
     from agents.app import SuccessApp
+    from agents.transport import Batch
 
 SCHEME = "partitions"
 
@@ -36,7 +39,8 @@ class PartitionStore(Store[bytes, bytes]):
     """Changelog values by key, a dict a partition.
 
     Filled by recovery, where of two values of a key the one that holds more wins, and by the folds, which
-    own a partition's dict between recoveries. A partition that is revoked is dropped.
+    own a partition's dict between recoveries. A partition that is revoked is dropped. Each has a `Mark`: the
+    place in the changelog up to which it holds everything, so that nothing before it need be read again.
     """
 
     app: SuccessApp
@@ -44,6 +48,7 @@ class PartitionStore(Store[bytes, bytes]):
     def __post_init__(self) -> None:
         """Start empty."""
         self._partitions: dict[int, dict[bytes, bytes]] = {}
+        self._marks: dict[int, Mark] = {}
         self.outdated = 0
         """Records of workers that had lost their partition when they wrote; ignored."""
 
@@ -51,17 +56,58 @@ class PartitionStore(Store[bytes, bytes]):
         """The values of one partition; the caller may change them."""
         return self._partitions.setdefault(number, {})
 
+    def marked(self) -> dict[int, Mark]:
+        """How far each partition reaches in the changelog."""
+        return dict(self._marks)
+
+    def wrote(self, number: int, records: int, last: Mark) -> None:
+        """Move a partition's mark after so many records of ours that end at `last`, which the partition now holds.
+
+        Another worker's record among them, which we do not hold, leaves the mark where it is until the next recovery.
+        """
+        mark = self._marks.get(number)
+        if mark is not None and mark.offset + records == last.offset:
+            self._marks[number] = last
+
+    # --- recovery
+
+    async def restore(self, numbers: set[int]) -> None:
+        """Take the partitions of which nothing is known yet from their snapshots."""
+        unknown = numbers - self._marks.keys()
+        if self.app.snapshots is None or not unknown:
+            return
+        for number, (mark, values) in (await self.app.snapshots.load(sorted(unknown))).items():
+            self._partitions[number], self._marks[number] = values, mark
+
+    def begin(self, offsets: Mapping[int, int]) -> None:
+        """Expect what follows these offsets of the changelog."""
+        for number, offset in offsets.items():
+            self._marks.setdefault(number, Mark(offset))
+
     def apply_changelog_batch(
         self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], bytes], to_value: Callable[[Any], bytes]
     ) -> None:
         """Merge what recovery has read. Faust would only log an error and go on, so one stops the worker."""
         try:
             for event in batch:
-                self._merge(event.message.partition, event.message.value)
+                message = event.message
+                self._take(message.partition, cast("Batch", message.value), message.offset)
         except Exception as error:  # noqa: BLE001 - whatever it is, going on would lose state
             self.app.engine.fail_stop("the state cannot be recovered", error)
 
-    def _merge(self, number: int, records: Any) -> None:
+    def _take(self, number: int, records: Batch, last_offset: int) -> None:
+        mark = self._marks.get(number)
+        if mark is None:
+            return  # read for an assignment that is over
+        if records.follows > mark.offset + 1:
+            raise WorkerFailedError(
+                f"records {mark.offset + 1} to {records.follows - 1} of the state of partition {number} are missing"
+            )
+        self._merge(number, records)
+        if last_offset > mark.offset:
+            self._marks[number] = Mark(last_offset, records[-1].timestamp)
+
+    def _merge(self, number: int, records: Iterable[Any]) -> None:
         values = self.partition(number)
         for record in records:
             if record.value is None:
@@ -77,18 +123,18 @@ class PartitionStore(Store[bytes, bytes]):
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Drop what others own now; what stays is merged again, so nothing may fold until then."""
+        """Drop what others own now, with a last snapshot; what stays is merged on, so nothing may fold until then."""
         await self.app.engine.close_lanes()
         changelog = self.table.changelog_topic.get_topic_name()
         for tp in revoked:
             if tp.topic == changelog:
-                self._partitions.pop(tp.partition, None)
+                self._drop(tp.partition)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Hand the recovered partitions to the engine. Faust would not notice an error here."""
         active = {tp.partition for tp in active_tps}
         for number in self._partitions.keys() - active:
-            del self._partitions[number]
+            self._drop(number)
         if self.outdated:
             self.log.info("ignored %d late records of workers that had lost their partition", self.outdated)
         try:
@@ -96,11 +142,17 @@ class PartitionStore(Store[bytes, bytes]):
         except Exception as error:  # noqa: BLE001 - see above
             self.app.engine.fail_stop("the recovered state cannot be used", error)
 
+    def _drop(self, number: int) -> None:
+        mark, values = self._marks.pop(number, None), self._partitions.pop(number, {})
+        if mark is not None and self.app.snapshots is not None:
+            self.app.snapshots.save_behind(number, mark, values)
+
     # --- the rest of Faust's interface: reading works, writing is for the folds
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """Nothing outlives the process."""
-        return None
+        """Where recovery may begin: everything up to this offset is here. None if nothing is known."""
+        mark = self._marks.get(tp.partition)
+        return mark.offset if mark is not None else None
 
     def __getitem__(self, key: bytes) -> bytes:
         for values in self._partitions.values():
@@ -124,10 +176,11 @@ class PartitionStore(Store[bytes, bytes]):
     def clear(self) -> None:
         """Forget everything."""
         self._partitions.clear()
+        self._marks.clear()
 
     def reset_state(self) -> None:
         """Forget everything."""
-        self._partitions.clear()
+        self.clear()
 
     async def backup_partition(self, *args: Any, **kwargs: Any) -> None:
         """Nothing to back up: the changelog is all there is."""

@@ -25,6 +25,8 @@ STATE_CONFIG = {
     "max.message.bytes": str(16 * 1024 * 1024),
     # A worker that recovers from a zombie's late write needs the record before it to be there still.
     "min.compaction.lag.ms": str(3600 * 1000),
+    # A tombstone outlives every snapshot that may have missed it (agents/snapshots.py: STALE_MS).
+    "delete.retention.ms": str(24 * 3600 * 1000),
 }
 
 VISIBLE_WITHIN_S = 30.0

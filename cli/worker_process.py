@@ -29,7 +29,13 @@ async def serve(settings: Settings, policy: Policy, instance: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     in_process = InProcessWorker(
-        settings, SystemClock(), grace_ms=GRACE_MS, policy=policy, instance_id=instance, fail_stop=end_process
+        settings,
+        SystemClock(),
+        grace_ms=GRACE_MS,
+        policy=policy,
+        instance_id=instance,
+        snapshots=True,
+        fail_stop=end_process,
     )
     watch = asyncio.create_task(stop_without_parent(os.getppid(), stop))
     starting = asyncio.create_task(in_process.start())

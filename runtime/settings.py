@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,200}$")
     partitions: int = Field(default=8, ge=1)
     state_dir: Path = STATE_DIR
+    snapshot_seconds: float = Field(default=300.0, ge=0)
 
     def __init__(self, **values: Any) -> None:
         try:

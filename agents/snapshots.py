@@ -1,0 +1,266 @@
+"""Local snapshots of partitions' state, so that a restart reads only the end of the changelog.
+
+A snapshot only ever saves time. It is used when the log itself proves that it belongs to it: the record that it
+ends with must still lie at the same offset with the same append time. Whatever speaks against a snapshot (it is
+damaged, of another cluster, topic, number of partitions or schema, older than the log reaches back, or newer than
+the log) is logged in one line, and the partition is recovered from the whole changelog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from agents import snapshot_file
+from agents.kafka import client_options
+from agents.snapshot_file import SnapshotHeader, SnapshotRefusedError
+from runtime.settings import Settings
+
+CHECK_WITHIN_S = 5.0
+POLL_MS = 500
+STALE_MS = 12 * 3600 * 1000
+"""A snapshot older than this may have missed tombstones: they leave the log 24 h (`delete.retention.ms`) later."""
+LEFTOVER_S = 3600.0
+"""A temporary file this old was left by a process that was killed while it wrote."""
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Mark(NamedTuple):
+    """How far a partition's state in memory reaches in the changelog."""
+
+    offset: int
+    """It holds every record up to this one; it may hold later ones as well."""
+    append_ms: int | None = None
+    """When the broker appended that record; None if there is none, or nobody knows."""
+
+
+Restored = dict[int, tuple[Mark, dict[bytes, bytes]]]
+
+
+class Snapshots:
+    """The snapshots of one state topic in one folder, which workers of one machine may share."""
+
+    def __init__(self, settings: Settings, topic: str, folder: Path, now_ms: Callable[[], int]) -> None:
+        self.topic = topic
+        self._settings = settings
+        self._folder = folder / topic
+        self._now_ms = now_ms
+        self._cluster = ""
+        self._saved: dict[int, Mark] = {}
+        self._saving: set[asyncio.Task[None]] = set()
+        self._thread = ThreadPoolExecutor(1, "snapshots")
+        """Writes one at a time."""
+
+    async def open(self) -> None:
+        """Learn which cluster this is, and clear away what killed workers left half-written."""
+        admin = AIOKafkaAdminClient(**client_options(self._settings))
+        await admin.start()
+        try:
+            self._cluster = (await admin.describe_cluster())["cluster_id"] or ""
+        finally:
+            await admin.close()
+        await asyncio.to_thread(self._clear_away)
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await asyncio.gather(*self._saving)
+        self._thread.shutdown(wait=False)
+
+    def path(self, partition: int) -> Path:
+        """Where the snapshot of a partition lies."""
+        return self._folder / f"{partition}.snapshot"
+
+    # --- writing
+
+    async def save(self, partition: int, mark: Mark, records: Mapping[bytes, bytes]) -> None:
+        """Write a snapshot unless nothing is new; what fails is logged, the old one stays.
+
+        The records are copied at once (their bytes are not); they are written in a thread.
+        """
+        if not self._is_new(partition, mark):
+            return
+        write = partial(self._write, partition, mark, list(records), list(records.values()))
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, write)
+        except OSError as error:
+            logger.warning("no snapshot of partition %d could be written: %s", partition, error)
+
+    def save_behind(self, partition: int, mark: Mark, records: Mapping[bytes, bytes]) -> None:
+        """The same without waiting, for a partition that goes to somebody else."""
+        task = asyncio.create_task(self.save(partition, mark, records))
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+
+    def _is_new(self, partition: int, mark: Mark) -> bool:
+        return mark.append_ms is not None and self._saved.get(partition) != mark
+
+    def _write(self, partition: int, mark: Mark, keys: list[bytes], values: list[bytes]) -> None:
+        began = time.monotonic()
+        path = self.path(partition)
+        assert mark.append_ms is not None  # noqa: S101 - see _is_new
+        if self._has_newer(path, mark.append_ms):
+            return
+        header = SnapshotHeader(
+            cluster=self._cluster,
+            topic=self.topic,
+            partition=partition,
+            partitions=self._settings.partitions,
+            offset=mark.offset,
+            append_ms=mark.append_ms,
+            records=len(keys),
+        )
+        snapshot_file.write(path, header, keys, values)
+        self._saved[partition] = mark
+        logger.debug("%s: %d records in %.2f s", path, len(keys), time.monotonic() - began)
+
+    def _has_newer(self, path: Path, append_ms: int) -> bool:
+        """Whether whoever has the partition now has written one of this log already."""
+        try:
+            header = snapshot_file.read_header(path)
+        except (FileNotFoundError, SnapshotRefusedError):
+            return False
+        return header.cluster == self._cluster and header.append_ms > append_ms
+
+    # --- reading
+
+    async def load(self, partitions: Iterable[int]) -> Restored:
+        """The state of those partitions whose snapshot may be used."""
+        began = time.monotonic()
+        headers = {}
+        for partition in partitions:
+            header = await self._checked(partition, partial(self._header, partition))
+            if header is not None:
+                headers[partition] = header
+        restored: Restored = {}
+        for partition, objection in (await self._objections(headers)).items():
+            if objection:
+                self._refuse(partition, objection)
+                continue
+            header = headers[partition]
+            records = await self._checked(
+                partition, partial(snapshot_file.read, self.path(partition), header)
+            )
+            if records is not None:
+                restored[partition] = Mark(header.offset, header.append_ms), records
+                self._saved[partition] = restored[partition][0]
+        if restored:
+            logger.info(
+                "%d records of %d partitions restored from snapshots in %.1f s",
+                sum(len(records) for _, records in restored.values()),
+                len(restored),
+                time.monotonic() - began,
+            )
+        return restored
+
+    def _header(self, partition: int) -> SnapshotHeader:
+        """The header of a partition's snapshot, if it is one of this state. Raises `SnapshotRefusedError`."""
+        header = snapshot_file.read_header(self.path(partition))
+        for what, found, wanted in (
+            ("cluster", header.cluster, self._cluster),
+            ("topic", header.topic, self.topic),
+            ("partition", header.partition, partition),
+            ("number of partitions", header.partitions, self._settings.partitions),
+        ):
+            if found != wanted:
+                raise SnapshotRefusedError(f"it is of another {what} ({found}, here {wanted})")
+        return header
+
+    async def _checked(self, partition: int, read: Callable[[], T]) -> T | None:
+        try:
+            return await asyncio.to_thread(read)
+        except FileNotFoundError:
+            return None
+        except (SnapshotRefusedError, OSError) as error:
+            self._refuse(partition, str(error))
+            return None
+
+    def _refuse(self, partition: int, objection: str) -> None:
+        logger.warning(
+            "the snapshot %s is not used: %s; the whole changelog is read", self.path(partition), objection
+        )
+
+    async def _objections(self, headers: Mapping[int, SnapshotHeader]) -> dict[int, str | None]:
+        """What the log says against each snapshot."""
+        if not headers:
+            return {}
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings), enable_auto_commit=False, auto_offset_reset="none"
+        )
+        try:
+            await consumer.start()
+            return await self._ask_log(consumer, headers)
+        except KafkaError as error:
+            return dict.fromkeys(headers, f"the log could not be asked ({error!r})")
+        finally:
+            await consumer.stop()
+
+    async def _ask_log(
+        self, consumer: AIOKafkaConsumer, headers: Mapping[int, SnapshotHeader]
+    ) -> dict[int, str | None]:
+        places = {number: TopicPartition(self.topic, number) for number in headers}
+        begins = await consumer.beginning_offsets(places.values())
+        ends = await consumer.end_offsets(places.values())
+        found = {
+            number: self._out_of_reach(header, begins[places[number]], ends[places[number]])
+            for number, header in headers.items()
+        }
+        asked = {places[number]: headers[number] for number, objection in found.items() if not objection}
+        last_records = await append_times(consumer, {tp: header.offset for tp, header in asked.items()})
+        for tp, header in asked.items():
+            if tp not in last_records:
+                found[tp.partition] = f"the record it ends with ({header.offset}) is no longer in the log"
+            elif last_records[tp] != header.append_ms:
+                found[tp.partition] = (
+                    f"the log has another record at {header.offset}, where it ends: the topic was made anew"
+                )
+        return found
+
+    def _out_of_reach(self, header: SnapshotHeader, begin: int, end: int) -> str | None:
+        if header.offset >= end:
+            return f"it reaches to {header.offset}, the log ends at {end}: the topic was made anew"
+        if header.offset < begin:
+            return f"it ends at {header.offset}, the log begins at {begin}"
+        age_ms = self._now_ms() - header.append_ms
+        if header.offset < end - 1 and age_ms > STALE_MS:
+            return f"it is {age_ms / 3_600_000:.0f} h old, and the log has gone on"
+        return None
+
+    # --- files
+
+    def _clear_away(self) -> None:
+        for path in self._folder.glob(f"*{snapshot_file.TEMPORARY}"):
+            try:
+                if time.time() - path.stat().st_mtime > LEFTOVER_S:
+                    path.unlink()
+            except FileNotFoundError:  # another worker was faster
+                continue
+
+
+async def append_times(
+    consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """When the record at each of these offsets was appended, ms; those that are there no more are left out."""
+    found: dict[TopicPartition, int] = {}
+    waiting = set(offsets)
+    consumer.assign(list(offsets))
+    for tp, offset in offsets.items():
+        consumer.seek(tp, offset)
+    deadline = time.monotonic() + CHECK_WITHIN_S
+    while waiting and time.monotonic() < deadline:
+        for tp, records in (await consumer.getmany(*waiting, timeout_ms=POLL_MS, max_records=1)).items():
+            waiting.discard(tp)
+            if records and records[0].offset == offsets[tp]:
+                found[tp] = records[0].timestamp
+    return found

@@ -1,0 +1,107 @@
+"""The file of a snapshot: what is written is read, and whatever is wrong with it is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from agents import snapshot_file
+from agents.snapshot_file import BLOCK_RECORDS, SnapshotHeader, SnapshotRefusedError, read, read_header, write
+
+RNG = Random(5)  # noqa: S311 - a test
+RECORDS = {b"supplier-%d" % number: RNG.randbytes(number % 40) for number in range(2 * BLOCK_RECORDS + 7)}
+HEADER = SnapshotHeader(
+    cluster="c",
+    topic="t",
+    partition=3,
+    partitions=8,
+    offset=41,
+    append_ms=1_780_000_000_000,
+    records=len(RECORDS),
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A snapshot of `RECORDS`."""
+    path = tmp_path / "folder" / "3.snapshot"
+    save(path)
+    return path
+
+
+def save(path: Path, header: SnapshotHeader = HEADER) -> None:
+    write(path, header, list(RECORDS), list(RECORDS.values()))
+
+
+def test_what_is_written_is_read(path: Path) -> None:
+    assert read_header(path) == HEADER
+    assert read(path, HEADER) == RECORDS
+
+
+def test_a_partition_without_suppliers_is_written_too(tmp_path: Path) -> None:
+    empty = msgspec.structs.replace(HEADER, records=0)
+    write(tmp_path / "3.snapshot", empty, [], [])
+    assert read(tmp_path / "3.snapshot", empty) == {}
+
+
+def test_a_file_cut_off_anywhere_is_refused(path: Path) -> None:
+    whole = path.read_bytes()
+    for length in sorted({0, 10, 25, 60, *(RNG.randrange(len(whole)) for _ in range(60)), len(whole) - 1}):
+        path.write_bytes(whole[:length])
+        with pytest.raises(SnapshotRefusedError):
+            read(path, HEADER)
+
+
+def test_a_file_with_one_wrong_bit_anywhere_is_refused(path: Path) -> None:
+    whole = path.read_bytes()
+    for place in [*range(40), *(RNG.randrange(len(whole)) for _ in range(100))]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << RNG.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(SnapshotRefusedError):
+            read(path, HEADER)
+
+
+def test_one_that_took_its_place_since_its_header_was_checked_is_refused(path: Path) -> None:
+    checked = read_header(path)
+    save(path, msgspec.structs.replace(HEADER, offset=99))
+    with pytest.raises(SnapshotRefusedError, match="took its place"):
+        read(path, checked)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"format": 2}, "has format 2"), ({"schema": 7}, "schema version 7")]
+)
+def test_another_format_or_schema_is_refused(tmp_path: Path, changes: dict[str, int], said: str) -> None:
+    path = tmp_path / "3.snapshot"
+    save(path, msgspec.structs.replace(HEADER, **changes))
+    with pytest.raises(SnapshotRefusedError, match=said):
+        read_header(path)
+
+
+def test_a_failed_write_leaves_the_old_one_and_nothing_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(snapshot_file.os, "fsync", disk_full)
+    with pytest.raises(OSError, match="No space"):
+        save(path, msgspec.structs.replace(HEADER, offset=99))
+    assert read(path, HEADER) == RECORDS
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_whoever_reads_while_another_is_written_reads_the_old_one(path: Path) -> None:
+    before = path.read_bytes()
+    with path.open("rb") as old:
+        save(path, msgspec.structs.replace(HEADER, offset=99))
+        assert old.read() == before
+    assert read_header(path).offset == 99
+
+
+def test_only_the_owner_may_read_it(path: Path) -> None:
+    assert path.stat().st_mode & 0o077 == 0
