@@ -12,7 +12,7 @@ import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import msgspec
 
@@ -75,32 +75,38 @@ def write(path: Path, header: SnapshotHeader, keys: Sequence[bytes], values: Seq
     _sync_folder(path.parent)
 
 
-def read_header(path: Path) -> SnapshotHeader:
-    """What the snapshot at `path` is of.
+class Snapshot:
+    """The snapshot that lay at `path` when it was opened, though another may take its place; a context manager.
 
     Raises `SnapshotRefusedError`, `OSError` (`FileNotFoundError` if there is none).
     """
-    with path.open("rb") as file:
-        return _header(file)
 
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        try:
+            self.header = _header(self._file)
+        except BaseException:
+            self._file.close()
+            raise
 
-def read(path: Path, header: SnapshotHeader) -> dict[bytes, bytes]:
-    """The records of the snapshot at `path`, if it still is the one with this header.
+    def __enter__(self) -> Self:
+        return self
 
-    Raises `SnapshotRefusedError`, `OSError`.
-    """
-    records: dict[bytes, bytes] = {}
-    decoder = msgspec.msgpack.Decoder(_Block)
-    with path.open("rb") as file:
-        if _header(file) != header:
-            raise SnapshotRefusedError("another one took its place while it was checked")
-        while len(records) < header.records:
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self) -> dict[bytes, bytes]:
+        """The records, once. Raises `SnapshotRefusedError`, `OSError`."""
+        records: dict[bytes, bytes] = {}
+        decoder = msgspec.msgpack.Decoder(_Block)
+        while len(records) < self.header.records:
             try:
-                keys, values = decoder.decode(_read_frame(file))
+                keys, values = decoder.decode(_read_frame(self._file))
             except msgspec.MsgspecError as error:
                 raise SnapshotRefusedError(f"it is damaged: {error}") from error
             records.update(zip(keys, values, strict=True))
-    return records
+        return records
 
 
 def _header(file: BinaryIO) -> SnapshotHeader:

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -23,7 +24,7 @@ from aiokafka.errors import KafkaError
 
 from agents import snapshot_file
 from agents.kafka import client_options
-from agents.snapshot_file import SnapshotHeader, SnapshotRefusedError
+from agents.snapshot_file import Snapshot, SnapshotHeader, SnapshotRefusedError
 from runtime.settings import Settings
 
 CHECK_WITHIN_S = 5.0
@@ -128,33 +129,23 @@ class Snapshots:
     def _has_newer(self, path: Path, append_ms: int) -> bool:
         """Whether whoever has the partition now has written one of this log already."""
         try:
-            header = snapshot_file.read_header(path)
+            with Snapshot(path) as there:
+                return there.header.cluster == self._cluster and there.header.append_ms > append_ms
         except (FileNotFoundError, SnapshotRefusedError):
             return False
-        return header.cluster == self._cluster and header.append_ms > append_ms
 
     # --- reading
 
     async def load(self, partitions: Iterable[int]) -> Restored:
         """The state of those partitions whose snapshot may be used."""
         began = time.monotonic()
-        headers = {}
-        for partition in partitions:
-            header = await self._checked(partition, partial(self._header, partition))
-            if header is not None:
-                headers[partition] = header
-        restored: Restored = {}
-        for partition, objection in (await self._objections(headers)).items():
-            if objection:
-                self._refuse(partition, objection)
-                continue
-            header = headers[partition]
-            records = await self._checked(
-                partition, partial(snapshot_file.read, self.path(partition), header)
-            )
-            if records is not None:
-                restored[partition] = Mark(header.offset, header.append_ms), records
-                self._saved[partition] = restored[partition][0]
+        with ExitStack() as files:
+            found: dict[int, Snapshot] = {}
+            for partition in partitions:
+                snapshot = await self._checked(partition, partial(self._open, partition))
+                if snapshot is not None:
+                    found[partition] = files.enter_context(snapshot)
+            restored = await self._read(found)
         if restored:
             logger.info(
                 "%d records of %d partitions restored from snapshots in %.1f s",
@@ -164,9 +155,31 @@ class Snapshots:
             )
         return restored
 
-    def _header(self, partition: int) -> SnapshotHeader:
-        """The header of a partition's snapshot, if it is one of this state. Raises `SnapshotRefusedError`."""
-        header = snapshot_file.read_header(self.path(partition))
+    async def _read(self, found: Mapping[int, Snapshot]) -> Restored:
+        restored: Restored = {}
+        headers = {partition: snapshot.header for partition, snapshot in found.items()}
+        for partition, objection in (await self._objections(headers)).items():
+            if objection:
+                self._refuse(partition, objection)
+                continue
+            records = await self._checked(partition, found[partition].read)
+            if records is not None:
+                mark = Mark(headers[partition].offset, headers[partition].append_ms)
+                restored[partition] = mark, records
+                self._saved[partition] = mark
+        return restored
+
+    def _open(self, partition: int) -> Snapshot:
+        """A partition's snapshot, if it is one of this state. Raises `SnapshotRefusedError`."""
+        snapshot = Snapshot(self.path(partition))
+        try:
+            self._check(snapshot.header, partition)
+        except SnapshotRefusedError:
+            with snapshot:
+                raise
+        return snapshot
+
+    def _check(self, header: SnapshotHeader, partition: int) -> None:
         for what, found, wanted in (
             ("cluster", header.cluster, self._cluster),
             ("topic", header.topic, self.topic),
@@ -175,7 +188,6 @@ class Snapshots:
         ):
             if found != wanted:
                 raise SnapshotRefusedError(f"it is of another {what} ({found}, here {wanted})")
-        return header
 
     async def _checked(self, partition: int, read: Callable[[], T]) -> T | None:
         try:

@@ -20,6 +20,7 @@ from agents import snapshot_file
 from agents.inprocess import InProcessWorker, snapshot_folder
 from agents.partition_store import PartitionStore
 from agents.provisioning import STATE, create_topics
+from agents.snapshot_file import Snapshot, SnapshotHeader
 from agents.snapshots import LEFTOVER_S, STALE_MS, Mark, Snapshots
 from agents.state_record import META_KEY, StateHeader, pack
 from agents.transport import Batch
@@ -249,8 +250,8 @@ async def test_a_snapshot_of_something_else_is_refused(
 ) -> None:
     await write_state(settings, 0, META_KEY, None)  # the log goes on behind the snapshot
     path = snapshots.path(0)
-    header = snapshot_file.read_header(path)
-    records = snapshot_file.read(path, header)
+    with Snapshot(path) as snapshot:
+        header, records = snapshot.header, snapshot.read()
     for changes, said in SOMETHING_ELSE:
         changed = msgspec.structs.replace(header, **changes)
         snapshot_file.write(path, changed, list(records), list(records.values()))
@@ -331,13 +332,18 @@ async def test_after_the_state_topic_was_made_anew_no_snapshot_is_used_and_the_s
 # --- files
 
 
+def header_of(path: Path) -> SnapshotHeader:
+    with Snapshot(path) as snapshot:
+        return snapshot.header
+
+
 async def test_an_older_snapshot_of_the_same_log_does_not_replace_a_newer_one(snapshots: Snapshots) -> None:
     """A worker that stops late writes after whoever has its partitions now."""
-    header = snapshot_file.read_header(snapshots.path(0))
+    header = header_of(snapshots.path(0))
     await snapshots.save(0, Mark(header.offset - 1, header.append_ms - 1), {})
-    assert snapshot_file.read_header(snapshots.path(0)) == header
+    assert header_of(snapshots.path(0)) == header
     await snapshots.save(0, Mark(header.offset + 1, header.append_ms + 1), {})
-    assert snapshot_file.read_header(snapshots.path(0)).records == 0
+    assert header_of(snapshots.path(0)).records == 0
 
 
 async def test_a_snapshot_that_cannot_be_written_is_logged_and_harms_nothing(

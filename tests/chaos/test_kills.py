@@ -40,6 +40,12 @@ pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(1800 if 
 logger = logging.getLogger(__name__)
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """With snapshots so often that workers die between them, and while they write one."""
+    return settings.model_copy(update={"snapshot_seconds": 0.2})
+
+
 def events(seed: int) -> Iterator[Event]:
     """Sixty days of activity that ended an hour ago, with something malformed now and then."""
     start = time.time_ns() // 1_000_000 - 60 * DAY - 3_600_000
@@ -94,6 +100,7 @@ async def test_a_worker_that_is_killed_again_and_again_loses_and_repeats_nothing
         await publishing
         await until_done(settings, [worker])
         assert await worker.stop() == 0, worker.log()
+        assert "restored from snapshots" in worker.log()
     await assert_as_sequential(settings)
 
 

@@ -18,8 +18,6 @@ from runtime.settings import Settings
 READY_S = 60.0
 STOP_S = 40.0
 READY = "success.worker: ready"
-SNAPSHOT_S = 0.5
-"""So that workers die between and in the middle of snapshots too."""
 
 
 class WorkerProcess:
@@ -31,7 +29,7 @@ class WorkerProcess:
         with log.open("ab") as output:
             self.supervisor = psutil.Popen(
                 [sys.executable, "-c", "from cli.main import main; main()", "worker"],
-                env={**os.environ, **settings.model_copy(update={"snapshot_seconds": SNAPSHOT_S}).as_env()},
+                env={**os.environ, **settings.as_env()},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
