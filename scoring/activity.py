@@ -151,16 +151,17 @@ def _client_active(state: State, client: str, at: int) -> None:
             state.clients[client] = 0
         return
     if last:
-        if at <= last:
-            return
-    else:
-        state.active_clients += 1
-    state.clients[client] = at
+        if at > last:
+            state.clients[client] = at  # her entry in the heap is moved on when its time comes
+        return
     heap = expiry_heap(state)
+    state.active_clients += 1
+    state.clients[client] = at
     heappush(heap, (at, client))
     if len(heap) > 2 * len(state.clients) + STALE_ENTRIES_KEPT:
         state.expiries = None  # mostly stale entries: built anew when next needed
-    state.due = min(state.due, at + EXPIRY)
+    if at + EXPIRY < state.due:  # noqa: PLR1730 - to set an attribute costs ten times as much as to look at it
+        state.due = at + EXPIRY
 
 
 def _client_was_active(state: State, event: Event) -> Touched:

@@ -7,7 +7,7 @@ clock: the same events in the same order give the same signals with the same ids
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop
+from heapq import heappop, heapreplace
 
 from xxhash import xxh3_64_digest
 
@@ -54,7 +54,7 @@ from scoring.state import DIGEST_BYTES, REMEMBERED_EVENTS, Change, State, expiry
 from scoring.time import DAY, instant_text, optional_instant_text
 
 TIME = "time"
-MILESTONE_EVENTS = frozenset(MILESTONE_BIT_OF) | {"milestone.reported"}
+REPORTED = "milestone.reported"
 EVERY_MILESTONE = sum(MILESTONE_BIT.values())
 _TEN_CLIENTS_BIT = MILESTONE_BIT["ten_clients"]
 ALL_COMPONENTS: Touched = (LOGIN, FEATURES, CLIENTS, FORMS, JOURNEYS)
@@ -89,10 +89,8 @@ def apply(state: State, supplier_id: str, event: Event, scale: Scale | None = No
     state.seq = seq + 1
     state.evaluated_at = state.clock
     state.dirty = True
-    if (
-        kind in MILESTONE_EVENTS or len(state.clients) >= TEN_CLIENTS
-    ) and state.milestones != EVERY_MILESTONE:
-        _award_milestones(state, supplier_id, _earned_milestones(state, event), event, signals)
+    if state.milestones != EVERY_MILESTONE:
+        _award_milestones(state, supplier_id, event, signals)
     if touched or first:
         _evaluate(state, supplier_id, ALL_COMPONENTS if first else touched, event, at, signals, scale)
     if newly_signed_up:
@@ -131,9 +129,15 @@ def _oldest_activity(state: State) -> int:
     """The last activity of the client that expires first; there must be an active one."""
     heap = expiry_heap(state)
     clients = state.clients
-    while clients.get(heap[0][1]) != heap[0][0]:
-        heappop(heap)
-    return heap[0][0]
+    while True:
+        noted, client = heap[0]
+        last = clients.get(client)
+        if last == noted:
+            return noted
+        if last:
+            heapreplace(heap, (last, client))  # she was active again after this was noted
+        else:
+            heappop(heap)
 
 
 def _fire(state: State, supplier_id: str, due: int, signals: list[Signal], scale: Scale | None) -> None:
@@ -265,19 +269,15 @@ def _cause(event: Event | None, at: int) -> str:
     return f"time:{instant_text(at)}" if event is None else cause_of_event(event.source, event.id)
 
 
-def _earned_milestones(state: State, event: Event) -> int:
-    """The bits of the milestones that this event earns and that were not awarded before."""
-    earned = MILESTONE_BIT_OF.get(event.type, 0)
-    if event.type == "milestone.reported":
-        earned = MILESTONE_BIT[event.data.milestone]
+def _award_milestones(state: State, supplier_id: str, event: Event, signals: list[Signal]) -> None:
+    """Award what this event earns and was not awarded before."""
+    kind = event.type
+    earned = MILESTONE_BIT[event.data.milestone] if kind == REPORTED else MILESTONE_BIT_OF.get(kind, 0)
     if len(state.clients) >= TEN_CLIENTS:
         earned |= _TEN_CLIENTS_BIT
-    return earned & ~state.milestones
-
-
-def _award_milestones(
-    state: State, supplier_id: str, earned: int, event: Event, signals: list[Signal]
-) -> None:
+    earned &= ~state.milestones
+    if not earned:
+        return
     state.milestones |= earned
     for name, bit in MILESTONE_BIT.items():
         if earned & bit:

@@ -101,7 +101,7 @@ class State(msgspec.Struct, array_like=True):
     """Digests of the last 256 events' (source, id), 8 bytes each."""
 
     expiries: list[tuple[int, str]] | None = None
-    """Heap of (last activity, client), rebuilt on demand and never encoded; stale entries are skipped."""
+    """Heap of (activity, client), one at or before the last of each active client; built on demand, never encoded."""
 
     login_day: int = 0
     """UTC day number of the newest login."""
