@@ -1,18 +1,22 @@
-"""Is replaying slower than living? Live scoring, export and replay of one log, one process each: events a second.
+"""Is replaying slower than living? Live scoring, export and replay of one log: events a second, and how they compare.
 
-    python -m bench.replay --events 500000
+    python -m bench.replay --events 1000000
 
-The live worker is the real one (Faust, Kafka, changelog). A replay writes its tables; a what-if scores everything
-twice and decides every message twice.
+The live worker is the real one (Faust, Kafka, changelog), one process, from its start on. A replay writes its tables;
+a what-if scores everything twice and decides every message twice. Each is measured in one process, and as the command
+`success replay`, which takes a process a core and waits for them to start.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import resource
+import sys
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,27 +26,50 @@ from agents.provisioning import create_topics
 from bench.activity import activity
 from bench.compare import SEED, Plan
 from bench.log import publish
-from bench.process import empty_folder, kafka
+from bench.process import empty_folder, kafka, measured
 from bench.product import Product
 from replay import archive
 from replay.engine import Job, run
 from replay.export import export, plan
 from replay.kafka_log import KafkaLog
+from replay.offsets import WHOLE, Offsets
 from replay.source import ArchiveSource, KafkaSource, Source
 from replay.variant import BASE, Variant, base, what_if
 from runtime.settings import Settings
 from scoring.time import DAY
 from topics.catalog import ACTIVITY, full_name
 
+LIVE = "live worker"
+WARM_UP = Offsets(last=500)
+"""What is replayed beforehand: modules are loaded then, as they are in a live worker that has started."""
+PLAIN = (Variant(BASE),)
+LIGHTER = "weights.login=20"
+
+
+class Taken(NamedTuple):
+    """Seconds by the clock, and of CPU in all processes, which a busy machine changes less."""
+
+    wall: float
+    cpu: float
+
+
+class Rate(NamedTuple):
+    """Events a second of both kinds, and how many times those of the live worker that is."""
+
+    wall: float
+    cpu: float
+    times_live: float
+    times_live_cpu: float
+
 
 @click.command()
-@click.option("--events", default=300_000, show_default=True)
+@click.option("--events", default=Plan.events, show_default=True)
 @click.option("--suppliers", default=Plan.suppliers, show_default=True)
 @click.option("--days", default=Plan.days, show_default=True, help="The days the events are spread over.")
 @click.option("--partitions", default=Plan.partitions, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 def main(events: int, suppliers: int, days: int, partitions: int, as_json: bool) -> None:
-    """Measure live scoring, export and replay of the same events, a process each."""
+    """Measure live scoring, export and replay of the same events."""
     with kafka() as address, empty_folder() as folder:
         settings = Settings(
             kafka=address, topic_prefix=f"bench{uuid.uuid4().hex[:8]}.", partitions=partitions
@@ -54,35 +81,69 @@ def main(events: int, suppliers: int, days: int, partitions: int, as_json: bool)
         product = Product(settings)
         product.fold_in_order()
         worker = product.run(events)
-        seconds = {"live worker": Taken(worker["seconds"], worker["cpu_seconds"])}
-        archived, out = folder / "archive", folder / "out"
-        plain = (Variant(BASE),)
-        twice = (base(None), what_if(None, ["weights.login=20"]))
-        from_kafka, from_archive = KafkaSource(settings), ArchiveSource(archived)
-        seconds["export"] = timed(lambda: export_all(settings, archived))
-        seconds["replay from Kafka"] = timed(lambda: replay(from_kafka, plain, out / "1"))
-        seconds["replay from the archive"] = timed(lambda: replay(from_archive, plain, out / "2"))
-        seconds["what-if from the archive"] = timed(lambda: replay(from_archive, twice, out / "3"))
-    rates = {what: Taken(events / taken.wall, events / taken.cpu) for what, taken in seconds.items()}
+        taken = {LIVE: Taken(worker["seconds"], worker["cpu_seconds"])}
+        del product  # its states would slow down the collector
+        asyncio.run(create_topics(settings))  # the worker's were taken away with what it left in them
+        taken |= measure_replays(settings, folder)
+    rates = {what: rate_of(events, each, taken[LIVE]) for what, each in taken.items()}
     if as_json:
         click.echo(json.dumps({what: rate._asdict() for what, rate in rates.items()}))
         return
+    click.echo(
+        f"{events:,} events of {suppliers:,} suppliers{'events/s':>22}{'x live':>8}{'a CPU s':>10}{'x live':>8}"
+    )
     for what, rate in rates.items():
-        click.echo(f"{what:<26}{rate.wall:>10,.0f} events/s{rate.cpu:>10,.0f} a CPU second")
+        click.echo(
+            f"{what:<45}{rate.wall:>10,.0f}{rate.times_live:>8.2f}{rate.cpu:>10,.0f}{rate.times_live_cpu:>8.2f}"
+        )
 
 
-class Taken(NamedTuple):
-    """Seconds, or events in one of them: by the clock, and of the process's CPU, which a busy machine changes less."""
+def measure_replays(settings: Settings, folder: Path) -> dict[str, Taken]:
+    """What export and replays take."""
+    archived = folder / "archive"
+    taken = {"export": timed(lambda: export_all(settings, archived))}
+    twice = (base(None), what_if(None, [LIGHTER]))
+    from_kafka, from_archive = KafkaSource(settings), ArchiveSource(archived)
+    replay(from_kafka, twice, folder / "warm", WARM_UP)
+    for what, source, variants in (
+        ("replay from the archive", from_archive, PLAIN),
+        ("replay from Kafka", from_kafka, PLAIN),
+        ("what-if from the archive", from_archive, twice),
+    ):
+        taken[f"{what}, one process"] = timed(partial(replay, source, variants, folder / what))
+    for what, options in (
+        ("replay from the archive", ("--archive", str(archived))),
+        ("replay from Kafka", ()),
+        ("what-if from the archive", ("--archive", str(archived), "--set", LIGHTER)),
+    ):
+        taken[f"{what}, `success replay`"] = command(settings, *options)
+    return taken
 
-    wall: float
-    cpu: float
+
+def command(settings: Settings, *options: str) -> Taken:
+    """What `success replay` says it takes, with as many processes as it chooses; and the CPU of the whole command."""
+    words = [sys.executable, "-c", "from cli.main import main; main()", "replay", *options, "--json"]
+    cpu = cpu_seconds()
+    report = measured(words, settings.as_env())
+    return Taken(report["seconds"], cpu_seconds() - cpu)
+
+
+def rate_of(events: int, taken: Taken, live: Taken) -> Rate:
+    """What was taken as rates."""
+    return Rate(events / taken.wall, events / taken.cpu, live.wall / taken.wall, live.cpu / taken.cpu)
 
 
 def timed(act: Callable[[], object]) -> Taken:
-    """What something takes."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    """What something takes, with the processes it starts and sees end."""
+    wall, cpu = time.perf_counter(), cpu_seconds()
     act()
-    return Taken(time.perf_counter() - wall, time.process_time() - cpu)
+    return Taken(time.perf_counter() - wall, cpu_seconds() - cpu)
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of its children that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def export_all(settings: Settings, folder: Path) -> None:
@@ -92,9 +153,9 @@ def export_all(settings: Settings, folder: Path) -> None:
         export(log, folder, tasks, lambda _task, _records, _offsets: None)
 
 
-def replay(source: Source, variants: tuple[Variant, ...], out: Path) -> None:
-    """Replay in one process."""
-    run(Job(source, variants, out), processes=1)
+def replay(source: Source, variants: tuple[Variant, ...], out: Path, offsets: Offsets = WHOLE) -> None:
+    """Replay in this process."""
+    run(Job(source, variants, out, offsets=offsets), processes=1)
 
 
 if __name__ == "__main__":

@@ -330,7 +330,11 @@ def _gather(
 
 def _work(job: Job, spans: dict[int, Span], parent: Connection[Any, Any]) -> None:
     """A process: one share of the partitions."""
-    tune_collector()
+    with _calm_collector():
+        _play_share(job, spans, parent)
+
+
+def _play_share(job: Job, spans: dict[int, Span], parent: Connection[Any, Any]) -> None:
     outcome = Outcome()
     try:
         with job.source.opened() as source:

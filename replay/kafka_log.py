@@ -1,19 +1,27 @@
-"""Reading topics from Kafka, partition by partition, from one offset to another. Nothing is ever written."""
+"""Reading topics from Kafka, partition by partition, from one offset to another. Nothing is ever written.
+
+The client runs in a thread of its own, so that the next records are on their way while the last ones are worked on.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
+from threading import Thread
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from agents.fold import Record
 from agents.kafka import client_options
+from agents.raw_records import raw, take_records_raw
 from runtime.settings import Settings
 from topics.catalog import full_name
+
+T = TypeVar("T")
 
 POLL_MS = 1_000
 PATIENCE_POLLS = 60
@@ -41,15 +49,17 @@ class KafkaLog:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._runner = asyncio.Runner()
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="kafka-log", daemon=True)
         self._consumer: Any = None
 
     def __enter__(self) -> Self:
         """Connect."""
+        self._thread.start()
         try:
-            self._runner.run(self._start())
+            self._submit(self._start()).result()
         except BaseException:
-            self._runner.close()
+            self._stop_thread()
             raise
         return self
 
@@ -61,13 +71,13 @@ class KafkaLog:
     ) -> None:
         """Disconnect."""
         try:
-            self._runner.run(self._consumer.stop())
+            self._submit(self._consumer.stop()).result()
         finally:
-            self._runner.close()
+            self._stop_thread()
 
     def bounds(self, topic: str) -> dict[int, Bounds]:
         """Partition -> what it holds; LogError when there is no such topic."""
-        return self._runner.run(self._bounds(topic))
+        return self._submit(self._bounds(topic)).result()
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[list[Record], int]]:
         """Yield batches of the records in [start, end), each with the offset to continue at.
@@ -75,15 +85,30 @@ class KafkaLog:
         Compaction and transactions leave offsets without a record, so batches may be empty.
         """
         tp = TopicPartition(full_name(self._settings.topic_prefix, topic), partition)
-        self._runner.run(self._seek(tp, start))
+        self._submit(self._seek(tp, start)).result()
         position = start
-        while position < end:
-            records, position = self._runner.run(self._poll(tp, position))
-            while records and records[-1].offset >= end:
-                records.pop()
-            yield records, min(position, end)
+        coming = self._submit(self._poll(tp, position))
+        try:
+            while position < end:
+                records, position = coming.result()
+                if position < end:
+                    coming = self._submit(self._poll(tp, position))
+                while records and records[-1].offset >= end:
+                    records.pop()
+                yield records, min(position, end)
+        finally:
+            coming.cancel()
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _stop_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     async def _start(self) -> None:
+        take_records_raw()
         self._consumer = AIOKafkaConsumer(
             **client_options(self._settings),
             enable_auto_commit=False,
@@ -92,6 +117,7 @@ class KafkaLog:
             max_poll_records=RECORDS_A_POLL,
             max_partition_fetch_bytes=BYTES_A_FETCH,
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            key_deserializer=raw,
         )
         try:
             await self._consumer.start()
