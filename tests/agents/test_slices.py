@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from agents import activity as activity_module
 from agents import fold as fold_module
-from agents.activity import POLICY, SLICES_A_FLUSH, ScoringHandler, fire_due
+from agents.activity import POLICY, ScoringHandler, fire_due
 from agents.batch_agent import Engine, Lane
 from agents.failure import WorkerFailedError
 from agents.fold import Flush, PartitionFold
@@ -26,6 +27,7 @@ from topics.catalog import ACTIVITY, HEALTH
 
 SLICE = 7
 SUPPLIERS = 12 * SLICE + 3
+SLICES_A_FLUSH = 5
 STATE = "state"
 LATER = FOUR_DAYS_LATER + HOUR
 Sent = list[tuple[str, bytes, bytes]]
@@ -34,6 +36,7 @@ Sent = list[tuple[str, bytes, bytes]]
 @pytest.fixture(autouse=True)
 def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold_module, "SLICE", SLICE)
+    monkeypatch.setattr(activity_module, "SLICES_A_FLUSH", SLICES_A_FLUSH)
 
 
 @pytest.fixture(scope="module")
