@@ -36,7 +36,7 @@ TITLES = {
     "state": "Bytes",
     "ticks": "Timers due at once",
     "clients": "Many clients",
-    "recovery": "Recovery from the changelog",
+    "recovery": "Recovery",
     "workers": "Workers side by side",
     "latency": "Added latency",
     "rebalance": "Pauses",

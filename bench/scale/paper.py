@@ -26,7 +26,7 @@ def lines(stored: dict[str, Any], engines: dict[str, Any]) -> list[str]:
     held = stored["state"]["many"]["bytes_a_supplier"]
     record = stored["state"]["many"]["record_bytes"]
     each = stored["state"]["changelog"][0]
-    recovered = stored["recovery"]["suppliers_per_second"]
+    cold, warm = (stored["recovery"][source]["suppliers_per_second"] for source in ("changelog", "snapshot"))
     rates = stored["postgres"]["sizes"][-1]["rates"]
     snapshots = rates["known suppliers"]["success.health"]["per_second"]
     log = EVENTS_PER_SECOND * each["log_bytes_an_event"]
@@ -47,8 +47,13 @@ def lines(stored: dict[str, Any], engines: dict[str, Any]) -> list[str]:
         ),
         (
             "recovery of a worker that starts cold",
-            f"{SUPPLIERS / workers / recovered / 60:,.1f} min",
-            f"{recovered:,} suppliers/s",
+            f"{SUPPLIERS / workers / cold / 60:,.1f} min",
+            f"{cold:,} suppliers/s",
+        ),
+        (
+            "... with a snapshot on its own disk",
+            f"{SUPPLIERS / workers / warm / 60:,.1f} min",
+            f"{warm:,} suppliers/s, and what the changelog has beyond it",
         ),
         ("log written", f"{log / GB:,.2f} GB/s", f"{each['log_bytes_an_event']:,} bytes an event"),
         (

@@ -1,6 +1,7 @@
 """A scoring worker for measurements: says `up` when it is imported, joins when told to, says how long that took.
 
-Ends gracefully when its standard input closes. It writes nothing to Postgres.
+Ends gracefully when its standard input closes. It writes nothing to Postgres, and snapshots of its state only if
+the settings want some.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from runtime.settings import Settings
 async def work() -> None:
     """Join, recover, score until the end of standard input."""
     began, cpu = time.perf_counter(), time.process_time()
-    worker = InProcessWorker(Settings(), SystemClock(), grace_ms=60_000, fail_stop=end_process)
+    worker = InProcessWorker(
+        Settings(), SystemClock(), grace_ms=60_000, snapshots=True, fail_stop=end_process
+    )
     await worker.start()
     await worker.started()
     say(

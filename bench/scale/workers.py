@@ -92,9 +92,12 @@ def scoring(settings: Settings, count: int) -> Iterator[list[ScoringProcess]]:
             process.kill()
 
 
-def new_settings(kafka: str, partitions: int = 8) -> Settings:
-    """Settings with topics of their own."""
-    settings = Settings(kafka=kafka, topic_prefix=f"scale{uuid.uuid4().hex[:8]}.", partitions=partitions)
+def new_settings(kafka: str, partitions: int = 8, **more: Any) -> Settings:
+    """Settings with topics of their own, and without snapshots unless `more` says otherwise."""
+    prefix = f"scale{uuid.uuid4().hex[:8]}."
+    settings = Settings(
+        kafka=kafka, topic_prefix=prefix, partitions=partitions, **{"snapshot_seconds": 0.0, **more}
+    )
     asyncio.run(create_topics(settings))
     return settings
 
@@ -116,7 +119,7 @@ def measure(kafka: str, events: int, suppliers: int, workers: tuple[int, ...] = 
     return {"events": events, "suppliers": suppliers, "partitions": settings.partitions, "rows": rows}
 
 
-def _run(settings: Settings, count: int, events: int) -> dict[str, float]:
+def _run(settings: Settings, count: int, events: int) -> dict[str, float | None]:
     with scoring(settings, count) as processes, committed(settings) as done:
         began = time.perf_counter()
         for process in processes:
@@ -133,7 +136,9 @@ def _run(settings: Settings, count: int, events: int) -> dict[str, float]:
         "seconds": round(ended - began, 1),
         "all_joined_after_s": round(joined - began, 1),
         "events_per_second": round(events / (ended - began)),
-        "events_per_second_once_joined": round((events - before) / (ended - joined)),
+        "events_per_second_once_joined": round((events - before) / (ended - joined))
+        if before < events
+        else None,
     }
 
 
@@ -160,8 +165,13 @@ def lines(found: dict[str, Any]) -> list[str]:
         "| workers | events/s, joining included | once all had joined | all joined after, s |",
         "|---:|---:|---:|---:|",
         *[
-            f"| {row['workers']} | {row['events_per_second']:,} | {row['events_per_second_once_joined']:,} "
+            f"| {row['workers']} | {row['events_per_second']:,} | {_or_dash(row['events_per_second_once_joined'])} "
             f"| {row['all_joined_after_s']} |"
             for row in found["rows"]
         ],
     ]
+
+
+def _or_dash(number: int | None) -> str:
+    """A dash where all was done before all had joined."""
+    return "-" if number is None else f"{number:,}"

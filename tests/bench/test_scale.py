@@ -44,7 +44,9 @@ def test_a_changelog_in_bulk_holds_each_supplier_at_home_and_ends_with_the_parti
 
 @pytest.mark.stack
 def test_a_worker_recovers_a_changelog_in_bulk(stack: Addresses) -> None:
-    assert recovery.measure(stack.kafka, 300)["suppliers"] == 300
+    found = recovery.measure(stack.kafka, 300)
+    assert found["suppliers"] == 300
+    assert [line.split(" |")[0] for line in recovery.lines(found)[-2:]] == ["| changelog", "| snapshot"]
 
 
 @pytest.mark.stack
@@ -113,12 +115,16 @@ def test_the_paper_divides_what_is_wanted_by_what_was_measured() -> None:
     }
     stored = {
         "state": {"many": {"bytes_a_supplier": 2_500, "record_bytes": 2_000}, "changelog": [each]},
-        "recovery": {"suppliers_per_second": 20_000},
+        "recovery": {
+            "changelog": {"suppliers_per_second": 20_000},
+            "snapshot": {"suppliers_per_second": 100_000},
+        },
         "postgres": {"sizes": [{"rates": {"known suppliers": {"success.health": {"per_second": 10_000}}}}]},
     }
     text = "\n".join(paper.lines(stored, engines))
     assert "| workers, half busy | 50 |" in text
     assert "| memory of a worker | 5.0 GB | 2,000,000 suppliers" in text
     assert "| recovery of a worker that starts cold | 1.7 min |" in text
+    assert "| ... with a snapshot on its own disk | 0.3 min |" in text
     assert "| Postgres instances for health alone | 100 |" in text
     assert paper.lines({}, engines) == []
