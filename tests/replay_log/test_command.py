@@ -55,6 +55,29 @@ def test_as_of_gives_everybody_in_full(capsys, folder):
     assert {"supplier_id", "score", "breakdown", "metrics", "consent"} <= report["state"][0].keys()
 
 
+def test_offsets_choose_what_is_replayed_and_the_report_says_which(capsys, folder):
+    code, report, _ = replayed(
+        capsys, "--archive", folder, "--from-offset", "1:10", "--to-offset", "1:60", "--json"
+    )
+    assert code == 0
+    assert report["offsets"] == {"1": {"first": 10, "last": 60}}
+    assert report["records"] == 61
+    code, said, _ = replayed(capsys, "--archive", folder, "--to-offset", "60")
+    assert code == 0
+    assert "offsets  0: 0 to 60, 1: 0 to 60, 2: 0 to 60" in said
+
+
+def test_an_explanation_from_an_offset_on_adds_up_too(capsys, folder):
+    _, report, _ = replayed(capsys, "--archive", folder, "--as-of", "2026-02-10", "--json")
+    her = max(report["state"], key=lambda one: one["seq"])
+    options = ("--archive", folder, "--supplier", her["supplier_id"], "--to", "2026-02-10", "--json")
+    _, whole, _ = replayed(capsys, *options)
+    _, told, _ = replayed(capsys, *options, "--from-offset", "40")
+    assert 0 < len(told["changes"]) < len(whole["changes"])
+    assert told["changes"] == whole["changes"][-len(told["changes"]) :]
+    assert told["start"]["score"] + sum(each["delta"] for each in told["changes"]) == told["end"]["score"]
+
+
 def test_an_explanation_in_json_adds_up_from_wherever_it_starts(capsys, folder):
     _, report, _ = replayed(capsys, "--archive", folder, "--as-of", "2026-02-10", "--json")
     her = max(report["state"], key=lambda one: one["seq"])
@@ -117,6 +140,13 @@ def test_a_log_that_run_has_played_is_recognised(capsys, tmp_path):
         (["--from", "2026-02-01", "--to", "2026-01-01"], "later than --to"),
         (["--to", "2026-02-01", "--as-of", "2026-01-01"], "give one of them"),
         (["--supplier", "anna"], "a UUID"),
+        (["--from-offset", "all"], "--from-offset all: write PARTITION:OFFSET"),
+        (["--to-offset", "-1"], "--to-offset -1: write PARTITION:OFFSET"),
+        (["--to-offset", "1:5", "--to-offset", "7"], "give it alone"),
+        (["--to-offset", "1:5", "--to-offset", "1:7"], "partition 1 is given twice"),
+        (["--from-offset", "5", "--to-offset", "1:7"], "or both as PARTITION:OFFSET"),
+        (["--from", "2026-01-09", "--from-offset", "5"], "--from and --from-offset"),
+        (["--from-offset", "5", "--set", "caps.total=1"], "give --from TIME"),
         (["--set", "caps.totals=1"], "totals"),
         (["--policy", "no-such.toml"], "can't be read"),
     ],
@@ -133,3 +163,9 @@ def test_a_supplier_nobody_knows_and_an_archive_that_is_none(capsys, folder, tmp
     code, _, err = replayed(capsys, "--archive", str(tmp_path))
     assert code == 1
     assert "success export" in err
+
+
+def test_offsets_that_there_are_not_are_refused_with_those_there_are(capsys, folder):
+    code, _, err = replayed(capsys, "--archive", folder, "--to-offset", "8:5")
+    assert code == 1
+    assert err == "error: --to-offset 8:5: there is no partition 8 of supplier.activity, there are 0 to 2\n"

@@ -30,6 +30,7 @@ from replay import archive, tables
 from replay.engine import Job, run
 from replay.explain import explain
 from replay.kafka_log import KafkaLog, LogError
+from replay.offsets import Offsets
 from replay.simulate import population
 from replay.source import ArchiveSource, KafkaSource
 from replay.variant import Variant, base
@@ -159,6 +160,40 @@ def test_what_the_worker_fired_in_the_stream_is_replayed_too(settings, tmp_path)
     assert outcome.late
 
 
+def test_offsets_give_the_signals_of_a_worker_that_stopped_there_and_of_the_one_that_went_on(
+    settings, tmp_path
+):
+    lines = lines_of(16, 30, 25, SystemClock().now_ms() // DAY * DAY - 45 * DAY)
+    half = len(lines) // 2
+
+    async def work(some: Sequence[bytes]) -> None:
+        worker = InProcessWorker(settings, SystemClock(), grace_ms=GRACE_MS, policy=Policy.load(None))
+        async with LiveWorker(settings, worker) as live:
+            await live.publish([read_line(line) for line in some])
+
+    asyncio.run(work(lines[:half]))
+    before = sent(settings)
+    with KafkaLog(settings) as log:
+        last = {partition: held.end - 1 for partition, held in log.bounds(ACTIVITY).items() if held.end}
+    asyncio.run(work(lines[half:]))
+    after = {key: value for key, value in sent(settings).items() if key not in before}
+    assert len(before) > 40
+    assert len(after) > 40
+    assert success(settings, "export", "--out", str(tmp_path / "archive")).returncode == 0
+    for name, source in (("kafka", KafkaSource(settings)), ("archive", ArchiveSource(tmp_path / "archive"))):
+        _, found = replayed(source, tmp_path / name / "before", offsets=Offsets(last=last))
+        assert signals(found) == before
+        with source.opened() as opened:
+            ends = {partition: held.end - 1 for partition, held in opened.bounds().items()}
+        first = {partition: offset + 1 for partition, offset in last.items() if offset < ends[partition]}
+        until = {partition: ends[partition] for partition in first}
+        _, found = replayed(source, tmp_path / name / "after", offsets=Offsets(first, until))
+        assert signals(found) == after
+        # without a last offset, the silence up to the last event of all follows, which no worker lived through
+        _, found = replayed(source, tmp_path / name / "on", offsets=Offsets(first))
+        assert signals(found).items() >= after.items()
+
+
 def test_an_export_that_is_killed_again_and_again_has_each_offset_once(settings, tmp_path):
     publish(settings, lines_of(12, 25, 23))
     folder = tmp_path / "archive"
@@ -214,8 +249,15 @@ def test_a_cut_log_starts_from_an_exported_state_or_is_refused(settings, tmp_pat
     score(settings, lines[half:], MONDAY + 41 * DAY)
     later = {key: value for key, value in sent(settings).items() if key not in before}
     assert len(later) > 20
-    asyncio.run(cut(settings, positions))
 
+    # Cut a little before the state was exported: what lies between can be read, but not be told from the state.
+    partition, known = max(positions.items(), key=lambda item: item[1])
+    asyncio.run(cut(settings, {partition: known - 3}))
+    for offsets in (Offsets({partition: known - 1}), Offsets(last={partition: known - 2})):
+        with pytest.raises(LogError, match=f"can only be continued from offset {known}"):
+            replayed(KafkaSource(settings, folder), tmp_path / "between", offsets=offsets)
+
+    asyncio.run(cut(settings, positions))
     with pytest.raises(LogError, match=r"only from offset .* --state DIR"):
         replayed(KafkaSource(settings), tmp_path / "refused")
     outcome, found = replayed(

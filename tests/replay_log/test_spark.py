@@ -6,10 +6,11 @@ import pytest
 
 from replay import tables
 from replay.engine import Job, run
+from replay.offsets import Offsets
 from replay.simulate import population
 from replay.source import ArchiveSource
 from replay.spark import run_on_spark
-from replay.variant import base, what_if
+from replay.variant import Variant, base, what_if
 from scoring.time import MINUTE
 from tests.replay_log.logs import MONDAY, archive_of, logs_of, sorted_rows
 from tests.replay_log.test_same_as_live_folding import messy
@@ -26,7 +27,22 @@ def test_spark_gives_the_tables_and_counts_of_the_local_engine(tmp_path):
     assert there == here
     assert here.events > 50
     assert here.late
-    local, spark = tables.connect(tmp_path / "here"), tables.connect(tmp_path / "there")
+    assert_same_tables(tmp_path / "here", tmp_path / "there", variants)
+
+
+def test_spark_cuts_at_the_offsets_where_the_local_engine_does(tmp_path):
+    lines = messy(population(4, 25, 3, MONDAY), 3)
+    folder = archive_of(tmp_path / "archive", logs_of(lines, partitions=2, delay_ms=2 * MINUTE))
+    plain, offsets = (Variant("base"),), Offsets({0: 30, 1: 20}, {0: 80, 1: 70})
+    here = run(Job(ArchiveSource(folder), plain, tmp_path / "here", offsets=offsets), 1)
+    there = run_on_spark(Job(ArchiveSource(folder), plain, tmp_path / "there", offsets=offsets))
+    assert there == here
+    assert here.records == 81 + 71
+    assert_same_tables(tmp_path / "here", tmp_path / "there", plain)
+
+
+def assert_same_tables(here, there, variants):
+    local, spark = tables.connect(here), tables.connect(there)
     for variant in variants:
         for table in tables.SCHEMAS:
             name = f"{variant.name}.{table}"
