@@ -66,7 +66,13 @@ def ratio_points(done: int, sent: int) -> float:
 
 def total(points: Sequence[float]) -> float:
     """The unrounded score: the sum of the points, to 9 decimals."""
-    return round(points[0] + points[1] + points[2] + points[3] + points[4], 9)
+    login, features, clients, forms, journeys = points
+    exact = login + features + clients + forms + journeys
+    # What round(exact, 9) gives, in half its time: where the nearest billionth is beyond doubt, dividing by
+    # 1e9 is the one rounding that is left.
+    billionths = exact * 1e9
+    nearest = int(billionths + 0.5)
+    return nearest / 1e9 if -0.49 < billionths - nearest < 0.49 else round(exact, 9)  # noqa: PLR2004
 
 
 def displayed(score_sum: float) -> int:

@@ -32,11 +32,11 @@ class _Silence:
     def __init__(self, state: State) -> None:
         self.last_login = state.last_login
         self.known = len(state.clients)
-        self.active = sorted(last for last in state.clients.values() if last)
+        self.active = sorted([last for last in state.clients.values() if last])
         self.fixed = state.points
         self.rolls, self.journeys_left = _journey_rolls(state)
         bands = [] if self.last_login is None else [self.last_login + below for below, _ in LOGIN_BANDS]
-        self.breaks = sorted(at for at in {*bands, *self.rolls} if at > state.clock)
+        self.breaks = sorted([at for at in {*bands, *self.rolls} if at > state.clock])
 
     def journey_points(self, at: int) -> float:
         """The points of journey emails once the days that have left the window by `at` are gone."""
@@ -59,11 +59,13 @@ class _Silence:
         clients = client_points(len(self.active) - expired, self.known)
         return total((login, self.fixed[FEATURES], clients, self.fixed[FORMS], journeys))
 
-    def level_is_final(self, level: Level) -> bool:
-        """Whether no time can bring another level: nothing can rise, and all that can fall is not enough."""
-        if self.rolls:
+    def level_is_final(self, level: Level, at: int) -> bool:
+        """Whether no time after `at` can bring another level: neither the least nor the most there can be does."""
+        least = self.sum_with(0.0, min(self.journeys_left), len(self.active))
+        if next_level(level, least) != level:
             return False
-        return level == "critical" or next_level(level, self.sum_with(0.0, 0.0, len(self.active))) == level
+        most = self.sum_with(login_points(self.last_login, at), max(self.journeys_left), 0)
+        return next_level(level, most) == level
 
 
 def _journey_rolls(state: State) -> tuple[list[int], list[float]]:
@@ -107,7 +109,7 @@ def _next_change(silence: _Silence, score_sum: float) -> int | None:
 
 
 def _next_level(silence: _Silence, level: Level, clock: int) -> tuple[int | None, Level | None]:
-    if silence.level_is_final(level):
+    if silence.level_is_final(level, clock):
         return None, None
     since = clock
     for until in [*silence.breaks, None]:
