@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,9 @@ T = TypeVar("T")
 
 POOL_SIZE = 8
 """Connections to Postgres of one worker."""
+LAST_SNAPSHOTS_WITHIN_S = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 class TopicsNotReadyError(Exception):
@@ -123,11 +127,7 @@ class InProcessWorker:
         await self.app.engine.close_lanes()
         await self.app.batch_producer.stop()
         if self.app.snapshots is not None:
-            if not self._failed.is_set():
-                await self._save(
-                    self.app.snapshots
-                )  # others have the partitions by now: nobody waits for this
-            await self.app.snapshots.close()
+            await self._save_before_the_end(self.app.snapshots)
         if self._pool is not None:
             await self._pool.close()
         for task in tasks:
@@ -212,6 +212,18 @@ class InProcessWorker:
         for number in sorted(store.marked()):
             if (mark := store.marked().get(number)) is not None:
                 await snapshots.save(number, mark, store.partition(number))
+
+    async def _save_before_the_end(self, snapshots: Snapshots) -> None:
+        """Others have the partitions by now: only the end of this process waits for it."""
+        try:
+            async with asyncio.timeout(LAST_SNAPSHOTS_WITHIN_S):
+                if not self._failed.is_set():
+                    await self._save(snapshots)
+                await snapshots.close()
+        except TimeoutError:
+            logger.warning(
+                "not all snapshots were written within %.0f s: the older ones stay", LAST_SNAPSHOTS_WITHIN_S
+            )
 
     async def _watch_app(self) -> None:
         """A crash inside Faust ends the worker too."""

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -61,6 +61,8 @@ class Snapshots:
         self._cluster = ""
         self._saved: dict[int, Mark] = {}
         self._saving: set[asyncio.Task[None]] = set()
+        self._trouble: str | None = None
+        """Why none could be written the last time; said once."""
         self._thread = ThreadPoolExecutor(1, "snapshots")
         """Writes one at a time."""
 
@@ -96,13 +98,24 @@ class Snapshots:
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, write)
         except OSError as error:
-            logger.warning("no snapshot of partition %d could be written: %s", partition, error)
+            self._complain(error.strerror or str(error))
+        else:
+            self._trouble = None
 
     def save_behind(self, partition: int, mark: Mark, records: Mapping[bytes, bytes]) -> None:
         """The same without waiting, for a partition that goes to somebody else."""
         task = asyncio.create_task(self.save(partition, mark, records))
         self._saving.add(task)
         task.add_done_callback(self._saving.discard)
+
+    def _complain(self, trouble: str) -> None:
+        if self._trouble != trouble:
+            logger.warning(
+                "no snapshots can be written to %s: %s; a restart will read more of the changelog",
+                self._folder,
+                trouble,
+            )
+        self._trouble = trouble
 
     def _is_new(self, partition: int, mark: Mark) -> bool:
         return mark.append_ms is not None and self._saved.get(partition) != mark
@@ -253,11 +266,9 @@ class Snapshots:
 
     def _clear_away(self) -> None:
         for path in self._folder.glob(f"*{snapshot_file.TEMPORARY}"):
-            try:
+            with suppress(OSError):  # another worker was faster, or it is another user's
                 if time.time() - path.stat().st_mtime > LEFTOVER_S:
                     path.unlink()
-            except FileNotFoundError:  # another worker was faster
-                continue
 
 
 async def append_times(
