@@ -47,7 +47,10 @@ def measure(addresses: Addresses, per_second: int) -> dict[str, Any]:
         **SECRETS,
     )
     asyncio.run(create_topics(settings))
-    moments = asyncio.run(_play(settings, per_second))
+    with tempfile.TemporaryDirectory() as folder:
+        moments = asyncio.run(
+            _play(settings.model_copy(update={"state_dir": Path(folder)}), per_second, Path(folder))
+        )
     topic = full_name(settings.topic_prefix, HEALTH)
     appended: dict[int, list[int]] = {number: [] for number in range(settings.partitions)}
     for record in read(settings.kafka, topic, settings.partitions):
@@ -66,25 +69,23 @@ def longest_gap(times: list[int], begin: int, end: int) -> float:
     return max(later - earlier for earlier, later in pairwise(inside)) / 1000
 
 
-async def _play(settings: Settings, per_second: int) -> list[tuple[str, int]]:
+async def _play(settings: Settings, per_second: int, folder: Path) -> list[tuple[str, int]]:
     """What was done, and when (ms)."""
     moments: list[tuple[str, int]] = []
 
     def now(what: str) -> None:
         moments.append((what, time.time_ns() // 1_000_000))
 
-    with tempfile.TemporaryDirectory() as folder:
-        first = WorkerProcess(settings, Path(folder) / "first.log")
-        with first:
-            await first.ready()
-            publishing = asyncio.create_task(_publish(settings, per_second))
-            await asyncio.sleep(CALM_S)
-            now("nothing happens")
-            await asyncio.sleep(CALM_S)
-            await _with_a_second(settings, Path(folder), now)
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
-            await first.stop()
+    with WorkerProcess(settings, folder / "first.log") as first:
+        await first.ready()
+        publishing = asyncio.create_task(_publish(settings, per_second))
+        await asyncio.sleep(CALM_S)
+        now("nothing happens")
+        await asyncio.sleep(CALM_S)
+        await _with_a_second(settings, folder, now)
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+        await first.stop()
     return moments
 
 
