@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(OWN_UV))
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test browser lint fix bench chaos
+.PHONY: help install demo test browser lint fix bench compiled test-compiled chaos
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -31,6 +31,13 @@ demo: install
 test: lint browser
 	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/browser
 	@$(BIN)/pytest tests/browser
+	@if command -v cc > /dev/null; then $(MAKE) --no-print-directory test-compiled; \
+	  else echo "no C compiler here: the compiled product is not tested"; fi
+
+# The hot path's own tests with the compiled product before the sources.
+test-compiled: compiled
+	@$(BIN)/pytest -n 2 -o pythonpath=build/compiled tests/scoring tests/topics tests/agents/test_fold.py \
+	  tests/run/test_equals_naive.py tests/bench/test_compiled.py
 
 # The browser that tests/browser drives; its absence fails.
 browser: install
@@ -46,7 +53,14 @@ fix: install
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 bench: install
+	-@$(MAKE) --no-print-directory compiled
 	@$(BIN)/python -m bench $(ARGS)
+
+# A wheel whose hot path is compiled (Cython, a C compiler), and its contents in build/compiled.
+compiled: install
+	@rm -rf build/compiled && mkdir -p build/compiled
+	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(UV) build --quiet --wheel --python $(BIN)/python --out-dir build/compiled
+	@cd build/compiled && python3 -m zipfile -e *.whl .
 
 chaos: install
 	@SUCCESS_LONG_TESTS=1 $(BIN)/pytest -m chaos

@@ -7,6 +7,7 @@ import json
 import click
 
 from bench.compare import Comparison, Plan
+from bench.compiled import compiled_product
 from bench.process import clean_up_when_terminated, kafka, say
 from bench.report import PAGE, as_json, machine, ratios, table, write
 
@@ -43,9 +44,10 @@ def main(
     if quick:
         plan = Plan(QUICK.events, QUICK.slow_events, QUICK.suppliers, repeats=1, only=only)
     clean_up_when_terminated()
+    compiled = compiled_product()
     where = machine()
     with kafka() as address:
-        rows = Comparison(address, plan, say).run()
+        rows = Comparison(address, plan, say, compiled).run()
     if to_files:
         write(plan, where, rows)
     if as_object:
@@ -53,7 +55,8 @@ def main(
         return
     click.echo("\n".join(table(rows)))
     for ratio in ratios(rows):
-        click.echo(f"against {ratio['against']}: {ratio['ratio']} (wanted {ratio['wanted']})")
+        ours, words = ratio["ours"].partition(" / ")[0], ratio["against"]
+        click.echo(f"{ours} against {words}: {ratio['ratio']} (wanted {ratio['wanted']})")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from statistics import median
 
 from agents.activity import POLICY
@@ -18,8 +19,8 @@ from bench.log import Topics, publish
 from bench.peers.folds import sequential
 from bench.peers.job import Job
 from bench.process import complain, empty_folder, measured
+from bench.product import COMPILED_ID, Product
 from bench.product import ID as PRODUCT_ID
-from bench.product import Product
 from runtime.settings import Settings
 from scoring.time import DAY
 from topics.catalog import ACTIVITY, full_name
@@ -82,9 +83,12 @@ class Measured:
 
 
 class Comparison:
-    """The engines of a plan on one Kafka; `run` gives what was measured."""
+    """The engines of a plan on one Kafka; `run` gives what was measured.
 
-    def __init__(self, kafka: str, plan: Plan, say: Say) -> None:
+    `compiled`: where the compiled product is, if it is to run too (`bench.compiled`).
+    """
+
+    def __init__(self, kafka: str, plan: Plan, say: Say, compiled: Path | None = None) -> None:
         self._plan = plan
         self._say = say
         self._prefix = f"bench{uuid.uuid4().hex[:8]}."
@@ -95,9 +99,17 @@ class Comparison:
         self._references: dict[tuple[str, bool], dict[bytes, bytes]] = {}
         self._product = Product(self._settings)
         self._rows = {engine.id: self._row(engine) for engine in PEERS if plan.chosen(engine.id)}
-        if plan.chosen(PRODUCT_ID):
-            product = Measured("wedsync-success", FULL, plan.events, PRODUCT_KEEPS, PRODUCT_LIMIT)
-            self._rows = {PRODUCT_ID: product} | self._rows
+        self._ours: dict[str, Path | None] = {PRODUCT_ID: None}
+        if compiled is not None:
+            self._ours[COMPILED_ID] = compiled
+        ours = {
+            engine_id: Measured(
+                engine_id.partition(" / ")[0], FULL, plan.events, PRODUCT_KEEPS, PRODUCT_LIMIT
+            )
+            for engine_id in self._ours
+            if plan.chosen(engine_id)
+        }
+        self._rows = ours | self._rows
 
     def run(self) -> list[Measured]:
         """Load the log, run everything, take away the topics again."""
@@ -134,13 +146,13 @@ class Comparison:
                 self._references[wanted] = sequential(
                     engine.fold, ((key, value, now) for key, value in taken)
                 )
-        if PRODUCT_ID in self._rows:
+        if self._ours.keys() & self._rows.keys():
             self._product.fold_in_order()
 
     def _run(self, engine_id: str) -> None:
         row = self._rows[engine_id]
-        if engine_id == PRODUCT_ID:
-            took = self._product.run(row.events)
+        if engine_id in self._ours:
+            took = self._product.run(row.events, compiled=self._ours[engine_id])
         else:
             took = self._run_peer(next(engine for engine in PEERS if engine.id == engine_id))
         row.runs.append(took)

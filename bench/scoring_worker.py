@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
+import inspect
 import json
 import pstats
 import sys
@@ -105,6 +106,7 @@ async def measure(events: int) -> dict[str, float]:
     return {
         "seconds": seconds,
         "memory_mb": peak_memory_mb(),
+        "compiled": not inspect.isfunction(PartitionFold.confirm),
         "state_records": counted["state_records"],
         "records_per_flush": events / max(1, counted["flushes"]),
         **{f"cpu {name}": cost for name, cost in layers.items()},

@@ -11,6 +11,7 @@ import click
 from agents.provisioning import create_topics
 from bench.activity import activity
 from bench.compare import SEED, Plan
+from bench.compiled import compiled_product
 from bench.log import publish
 from bench.process import clean_up_when_terminated, kafka
 from bench.product import Product
@@ -25,10 +26,16 @@ from topics.catalog import ACTIVITY, full_name
 @click.option("--days", default=Plan.days, show_default=True, help="The days the events are spread over.")
 @click.option("--partitions", default=Plan.partitions, show_default=True)
 @click.option("--repeats", default=1, show_default=True)
+@click.option("--compiled", is_flag=True, help="The compiled product that `make compiled` made.")
 @click.option("--profile", is_flag=True, help="Also print where the worker's main thread spends its time.")
-def main(events: int, suppliers: int, days: int, partitions: int, repeats: int, profile: bool) -> None:
+def main(
+    events: int, suppliers: int, days: int, partitions: int, repeats: int, compiled: bool, profile: bool
+) -> None:
     """Measure the scoring of one worker process; its state must be that of a sequential fold."""
     clean_up_when_terminated()
+    folder = compiled_product() if compiled else None
+    if compiled and folder is None:
+        raise click.UsageError("there is no compiled product: `make compiled` makes it")
     with kafka() as address:
         prefix = f"bench{uuid.uuid4().hex[:8]}."
         settings = Settings(kafka=address, topic_prefix=prefix, partitions=partitions)
@@ -39,7 +46,8 @@ def main(events: int, suppliers: int, days: int, partitions: int, repeats: int, 
         product = Product(settings)
         product.fold_in_order()
         for _ in range(repeats):
-            print_report(product.run(events, options=("--profile",) if profile else ()), events)
+            report = product.run(events, options=("--profile",) if profile else (), compiled=folder)
+            print_report(report, events)
 
 
 def print_report(report: dict[str, float], events: int) -> None:

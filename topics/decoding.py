@@ -67,7 +67,7 @@ def fast_structured(key: bytes | None, value: bytes, append_ms: int) -> Activity
             value.decode()  # msgspec does not look into the strings that it skips
         event = _decode_structured(value)
         subject = _SUPPLIERS.get(key) or _supplier_of(key)
-        if event.subject != subject:
+        if subject is None or event.subject != subject:
             return None
         at = parse_time(event.time)
         if at > append_ms + MAX_AHEAD_MS:

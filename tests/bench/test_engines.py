@@ -13,6 +13,7 @@ import pytest
 from bench import engines
 from bench.activity import activity
 from bench.compare import Comparison, Measured, Plan
+from bench.compiled import ROOT, StaleBuildError, compiled_product
 from bench.peers.folds import sequential
 from bench.peers.job import Job
 from bench.process import WrongStateError
@@ -54,6 +55,18 @@ def one_short(final: Callable[[Job], dict[bytes, bytes]]) -> Callable[[Job], dic
     return short
 
 
+def test_a_compiled_product_of_other_sources_is_not_measured(tmp_path: Path) -> None:
+    assert compiled_product(tmp_path) is None
+    (tmp_path / "scoring").mkdir()
+    (tmp_path / "scoring" / "machine.so").touch()
+    copied = tmp_path / "scoring" / "machine.py"
+    copied.write_bytes((ROOT / "scoring" / "machine.py").read_bytes())
+    assert compiled_product(tmp_path) == tmp_path
+    copied.write_bytes(copied.read_bytes() + b"# since then\n")
+    with pytest.raises(StaleBuildError, match="make compiled"):
+        compiled_product(tmp_path)
+
+
 def test_the_small_fold_of_bytes_goes_on_where_it_was() -> None:
     log = [(key, value, START) for key, value in activity(600, 5, 3, START, 40 * DAY)]
     halves = dict.fromkeys({key for key, _, _ in log}, SmallState().pack())
@@ -76,7 +89,12 @@ def test_results_say_where_they_come_from_and_replace_only_what_was_measured(tmp
     found = json.loads(json.dumps(as_json(PLAN, machine(), rows)))
     assert found["engines"][0]["events_per_second"] == {"median": 37500, "least": 25000, "most": 50000}
     assert found["ratios"] == [
-        {"against": "the plain loop with the same scoring", "ratio": 0.56, "wanted": 0.8}
+        {
+            "ours": "wedsync-success / full",
+            "against": "the plain loop with the same scoring",
+            "ratio": 0.56,
+            "wanted": 0.8,
+        }
     ]
     assert found["layers_us"] == {"fold": 5.0}
     page = tmp_path / "page.md"
