@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from random import Random
 
@@ -11,6 +14,7 @@ import pytest
 from agents import snapshot_file
 from agents.snapshot_file import BLOCK_RECORDS, Snapshot, SnapshotHeader, SnapshotRefusedError, write
 
+ROOT = Path(__file__).parents[2]
 RNG = Random(5)  # noqa: S311 - a test
 RECORDS = {b"supplier-%d" % number: RNG.randbytes(number % 40) for number in range(2 * BLOCK_RECORDS + 7)}
 HEADER = SnapshotHeader(
@@ -96,6 +100,36 @@ def test_a_failed_write_leaves_the_old_one_and_nothing_else(
         save(path, msgspec.structs.replace(HEADER, offset=99))
     assert read(path) == RECORDS
     assert list(path.parent.iterdir()) == [path]
+
+
+WRITE_ON = """
+import sys
+from pathlib import Path
+from agents.snapshot_file import write
+from tests.agents.test_snapshot_file import HEADER
+import msgspec
+for number in range(1, 10_000):
+    values = [b"%d" % number * 50] * 5_000
+    header = msgspec.structs.replace(HEADER, offset=number, records=len(values))
+    write(Path(sys.argv[1]), header, [b"%d" % key for key in range(len(values))], values)
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_process_killed_while_it_writes_leaves_a_whole_snapshot(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "3.snapshot"
+    command = [sys.executable, "-c", WRITE_ON, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            written = int(process.stdout.readline())
+        time.sleep(Random(seed).uniform(0, 0.05))  # noqa: S311 - a test
+        process.kill()
+    with Snapshot(path) as snapshot:
+        number = snapshot.header.offset
+        assert number >= written
+        assert set(snapshot.read().values()) == {b"%d" % number * 50}
 
 
 def test_whoever_has_opened_one_reads_it_although_another_takes_its_place(path: Path) -> None:
