@@ -152,13 +152,15 @@ class Snapshots:
     async def load(self, partitions: Iterable[int]) -> Restored:
         """The state of those partitions whose snapshot may be used."""
         began = time.monotonic()
+        refused: dict[int, str] = {}
         with ExitStack() as files:
             found: dict[int, Snapshot] = {}
             for partition in partitions:
-                snapshot = await self._checked(partition, partial(self._open, partition))
+                snapshot = await _tried(partition, partial(self._open, partition), refused)
                 if snapshot is not None:
                     found[partition] = files.enter_context(snapshot)
-            restored = await self._read(found)
+            restored = await self._read(found, refused)
+        self._log_refused(refused)
         if restored:
             logger.info(
                 "%d records of %d partitions restored from snapshots in %.1f s",
@@ -168,14 +170,14 @@ class Snapshots:
             )
         return restored
 
-    async def _read(self, found: Mapping[int, Snapshot]) -> Restored:
+    async def _read(self, found: Mapping[int, Snapshot], refused: dict[int, str]) -> Restored:
         restored: Restored = {}
         headers = {partition: snapshot.header for partition, snapshot in found.items()}
         for partition, objection in (await self._objections(headers)).items():
             if objection:
-                self._refuse(partition, objection)
+                refused[partition] = objection
                 continue
-            records = await self._checked(partition, found[partition].read)
+            records = await _tried(partition, found[partition].read, refused)
             if records is not None:
                 mark = Mark(headers[partition].offset, headers[partition].append_ms)
                 restored[partition] = mark, records
@@ -202,19 +204,18 @@ class Snapshots:
             if found != wanted:
                 raise SnapshotRefusedError(f"it is of another {what} ({found}, here {wanted})")
 
-    async def _checked(self, partition: int, read: Callable[[], T]) -> T | None:
-        try:
-            return await asyncio.to_thread(read)
-        except FileNotFoundError:
-            return None
-        except (SnapshotRefusedError, OSError) as error:
-            self._refuse(partition, str(error))
-            return None
-
-    def _refuse(self, partition: int, objection: str) -> None:
-        logger.warning(
-            "the snapshot %s is not used: %s; the whole changelog is read", self.path(partition), objection
-        )
+    def _log_refused(self, refused: Mapping[int, str]) -> None:
+        """A line for each reason."""
+        alike: dict[str, list[str]] = {}
+        for partition, objection in refused.items():
+            alike.setdefault(objection, []).append(str(partition))
+        for objection, partitions in alike.items():
+            logger.warning(
+                "in %s the snapshot of partition %s is not used: %s; the whole changelog is read",
+                self._folder,
+                ", ".join(partitions),
+                objection,
+            )
 
     async def _objections(self, headers: Mapping[int, SnapshotHeader]) -> dict[int, str | None]:
         """What the log says against each snapshot."""
@@ -245,6 +246,8 @@ class Snapshots:
         last_records = await append_times(consumer, {tp: header.offset for tp, header in asked.items()})
         for tp, header in asked.items():
             if tp not in last_records:
+                found[tp.partition] = f"the log did not answer within {CHECK_WITHIN_S:.0f} s"
+            elif last_records[tp] is None:
                 found[tp.partition] = f"the record it ends with ({header.offset}) is no longer in the log"
             elif last_records[tp] != header.append_ms:
                 found[tp.partition] = (
@@ -271,11 +274,27 @@ class Snapshots:
                     path.unlink()
 
 
+async def _tried(partition: int, read: Callable[[], T], refused: dict[int, str]) -> T | None:
+    """What a thread reads; None if there is nothing, or if it is refused."""
+    try:
+        return await asyncio.to_thread(read)
+    except FileNotFoundError:
+        return None
+    except SnapshotRefusedError as error:
+        refused[partition] = str(error)
+    except OSError as error:
+        refused[partition] = error.strerror or str(error)
+    return None
+
+
 async def append_times(
     consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]
-) -> dict[TopicPartition, int]:
-    """When the record at each of these offsets was appended, ms; those that are there no more are left out."""
-    found: dict[TopicPartition, int] = {}
+) -> dict[TopicPartition, int | None]:
+    """When the record at each of these offsets was appended, ms; None where it is no longer there.
+
+    What the log has not answered in time is left out.
+    """
+    found: dict[TopicPartition, int | None] = {}
     waiting = set(offsets)
     consumer.assign(list(offsets))
     for tp, offset in offsets.items():
@@ -284,6 +303,5 @@ async def append_times(
     while waiting and time.monotonic() < deadline:
         for tp, records in (await consumer.getmany(*waiting, timeout_ms=POLL_MS, max_records=1)).items():
             waiting.discard(tp)
-            if records and records[0].offset == offsets[tp]:
-                found[tp] = records[0].timestamp
+            found[tp] = records[0].timestamp if records[0].offset == offsets[tp] else None
     return found

@@ -228,7 +228,7 @@ async def assert_refused(snapshots: Snapshots, caplog: pytest.LogCaptureFixture,
         restored = await snapshots.load(range(4))
     assert restored.keys() == {1, 2, 3}
     [line] = [record.getMessage() for record in caplog.records if record.name == "agents.snapshots"]
-    assert f"{snapshots.path(0)} is not used: " in line
+    assert line.startswith(f"in {snapshots.path(0).parent} the snapshot of partition 0 is not used: ")
     assert said in line
     assert line.endswith("; the whole changelog is read")
 
@@ -256,6 +256,22 @@ async def test_a_snapshot_of_something_else_is_refused(
         changed = msgspec.structs.replace(header, **changes)
         snapshot_file.write(path, changed, list(records), list(records.values()))
         await assert_refused(snapshots, caplog, said)
+
+
+async def test_one_reason_for_many_partitions_is_one_line(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = full_name(settings.topic_prefix, STATE)
+    snapshots = Snapshots(settings, topic, settings.state_dir, now_ms)
+    await snapshots.open()
+    snapshots.path(0).parent.mkdir(parents=True)
+    for number in range(4):
+        snapshots.path(number).write_text("something else")
+    with caplog.at_level(logging.WARNING, "agents.snapshots"):
+        assert await snapshots.load(range(4)) == {}
+    await snapshots.close()
+    [line] = [record.getMessage() for record in caplog.records if record.name == "agents.snapshots"]
+    assert "the snapshot of partition 0, 1, 2, 3 is not used: it is no snapshot" in line
 
 
 async def test_a_torn_snapshot_is_refused(snapshots: Snapshots, caplog: pytest.LogCaptureFixture) -> None:
@@ -349,8 +365,7 @@ async def test_after_the_state_topic_was_made_anew_no_snapshot_is_used_and_the_s
             await assert_state_is_that_of_the_changelog(settings, worker)
             await send(settings, worker, forms(3))
     lines = [record.getMessage() for record in caplog.records if record.name == "agents.snapshots"]
-    assert len(lines) == settings.partitions
-    assert all("the topic was made anew" in line for line in lines)
+    assert sum(line.count("the topic was made anew") for line in lines) == len(lines) >= 1
     await assert_as_sequential(settings)
 
 
