@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
-import inspect
 import json
 import pstats
 import sys
@@ -13,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Generator
 from typing import Any
 
+import agents.fold
 from agents.collector import tune_collector
 from agents.failure import end_process
 from agents.fold import Flush, PartitionFold
@@ -106,7 +106,7 @@ async def measure(events: int) -> dict[str, float]:
     return {
         "seconds": seconds,
         "memory_mb": peak_memory_mb(),
-        "compiled": not inspect.isfunction(PartitionFold.confirm),
+        "compiled": not (agents.fold.__file__ or ".py").endswith(".py"),
         "state_records": counted["state_records"],
         "records_per_flush": events / max(1, counted["flushes"]),
         **{f"cpu {name}": cost for name, cost in layers.items()},
