@@ -3,8 +3,8 @@
     python -m bench.replay --events 1000000
 
 The live worker is the real one (Faust, Kafka, changelog), one process, from its start on. A replay writes its tables;
-a what-if scores everything twice and decides every message twice. Each is measured in one process, and as the command
-`success replay`, which takes a process a core and waits for them to start.
+a what-if decides every message twice and, with other weights, scores everything twice. Each is measured in one
+process, and as the command `success replay`, which takes a process a core and waits for them to start.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LIVE = "live worker"
 WARM_UP = Offsets(last=500)
 """What is replayed beforehand: modules are loaded then, as they are in a live worker that has started."""
 PLAIN = (Variant(BASE),)
-LIGHTER = "weights.login=20"
+OTHER_WEIGHTS, OTHER_POLICY = "weights.login=20", "caps.total=2"
 
 
 class Taken(NamedTuple):
@@ -102,19 +102,20 @@ def measure_replays(settings: Settings, folder: Path) -> dict[str, Taken]:
     """What export and replays take."""
     archived = folder / "archive"
     taken = {"export": timed(lambda: export_all(settings, archived))}
-    twice = (base(None), what_if(None, [LIGHTER]))
+    twice, policies = ((base(None), what_if(None, [other])) for other in (OTHER_WEIGHTS, OTHER_POLICY))
     from_kafka, from_archive = KafkaSource(settings), ArchiveSource(archived)
     replay(from_kafka, twice, folder / "warm", WARM_UP)
     for what, source, variants in (
         ("replay from the archive", from_archive, PLAIN),
         ("replay from Kafka", from_kafka, PLAIN),
-        ("what-if from the archive", from_archive, twice),
+        ("what-if, other weights", from_archive, twice),
+        ("what-if, other policy", from_archive, policies),
     ):
         taken[f"{what}, one process"] = timed(partial(replay, source, variants, folder / what))
     for what, options in (
         ("replay from the archive", ("--archive", str(archived))),
         ("replay from Kafka", ()),
-        ("what-if from the archive", ("--archive", str(archived), "--set", LIGHTER)),
+        ("what-if, other weights", ("--archive", str(archived), "--set", OTHER_WEIGHTS)),
     ):
         taken[f"{what}, `success replay`"] = command(settings, *options)
     return taken

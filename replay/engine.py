@@ -6,7 +6,7 @@ import gc
 import multiprocessing
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -22,7 +22,7 @@ from replay.offsets import WHOLE, Offsets, Span
 from replay.outreach import Outreach
 from replay.source import ASSUMED_ADDRESSEE, UNKNOWN_ADDRESSEE, Addressee, OpenSource, Source
 from replay.stream import Stream, Told, as_played, batches, log_append_time
-from replay.tables import Tables
+from replay.tables import Rows, Tables, concluded, gathered
 from replay.variant import Variant
 from scoring.state import State, decode, encode
 from scoring.time import NEVER
@@ -112,15 +112,16 @@ class PartitionReplay:
 
     def __init__(self, job: Job, source: OpenSource, partition: int, span: Span, outcome: Outcome) -> None:
         self._job, self._partition, self._span, self._outcome = job, partition, span, outcome
-        self._tables = [
-            Tables(
+        self._groups = by_scale(job.variants)
+        self._tables = {
+            variant.name: Tables(
                 job.out / variant.name,
                 f"{partition:05d}",
                 job.since,
                 NEVER if job.until is None else job.until,
             )
             for variant in job.variants
-        ]
+        }
         append_time = as_played if job.played else log_append_time
         self._stream = Stream(partition, len(source.bounds()), append_time, tell=self._tell)
         self._lives: dict[str, tuple[Life, ...]] = {}
@@ -135,7 +136,7 @@ class PartitionReplay:
             if not self._reporting and batch[0].offset >= span.first:
                 self._begin_to_report()
             stream.process(batch)
-            for tables in self._tables:
+            for tables in self._tables.values():
                 tables.write_full()
             self._outcome.records += len(batch)
             yield len(batch)
@@ -153,11 +154,11 @@ class PartitionReplay:
             if supplier_id not in self._lives and only in {None, supplier_id}:
                 self._meet(supplier_id)
         for supplier_id, versions in self._lives.items():
-            for life, tables in zip(versions, self._tables, strict=True):
+            for life, variants in zip(versions, self._groups, strict=True):
                 life.close(self._stream.fired_to if until is None else until)
-                tables.take(life)
-                tables.conclude(life, late=supplier_id in self._stream.late)
-        for tables in self._tables:
+                self._take(variants, gathered(life))
+                self._take(variants, concluded(life, late=supplier_id in self._stream.late))
+        for tables in self._tables.values():
             tables.close()
         self._outcome.suppliers += sum(versions[0].final is not None for versions in self._lives.values())
 
@@ -180,12 +181,16 @@ class PartitionReplay:
         if self._job.supplier_id not in {None, supplier.id}:
             return
         versions = self._lives.get(supplier.id) or self._meet(supplier.id)
-        for life, tables in zip(versions, self._tables, strict=True):
+        for life, variants in zip(versions, self._groups, strict=True):
             life.tell(told)
             if self._reporting:
-                tables.take(life)
+                self._take(variants, gathered(life))
             else:
                 life.forget()
+
+    def _take(self, variants: Sequence[Variant], found: Iterable[tuple[int, str, Rows]]) -> None:
+        for number, name, rows in found:
+            self._tables[variants[number].name].add(name, rows)
 
     def _begin_to_report(self) -> None:
         """What a worker would have fired before this record is not reported."""
@@ -199,12 +204,10 @@ class PartitionReplay:
         until = NEVER if self._job.until is None else self._job.until
         known = self._stream.state_of(supplier_id) or State()
         versions: list[Life] = []
-        for variant in self._job.variants:
-            outreach = None
-            if variant.policy is not None:
-                outreach = Outreach(supplier_id, variant.policy, self._addressee(supplier_id))
+        for variants in self._groups:
             state = decode(encode(known)) if versions else known
-            versions.append(Life(supplier_id, state, until, outreach, self._job.step_ms, variant.scale))
+            outreaches = outreaches_of(supplier_id, variants, self._addressees)
+            versions.append(Life(supplier_id, state, until, outreaches, self._job.step_ms, variants[0].scale))
         self._lives[supplier_id] = tuple(versions)
         return self._lives[supplier_id]
 
@@ -215,11 +218,6 @@ class PartitionReplay:
         self._outcome.assumes_addresses |= found is None
         return found
 
-    def _addressee(self, supplier_id: str) -> Addressee:
-        if self._addressees is None:
-            return ASSUMED_ADDRESSEE
-        return self._addressees.get(supplier_id, UNKNOWN_ADDRESSEE)
-
     def _note_stream(self) -> None:
         stream, outcome = self._stream, self._outcome
         outcome.events += stream.counters.events
@@ -227,6 +225,31 @@ class PartitionReplay:
         outcome.refused.update(stream.reasons)
         outcome.late |= stream.late
         outcome.last_event_at = max(outcome.last_event_at, stream.last_event_at)
+
+
+def by_scale(variants: Iterable[Variant]) -> list[list[Variant]]:
+    """The variants in groups that score alike, in their order: each group is scored once."""
+    groups: list[list[Variant]] = []
+    for variant in variants:
+        for group in groups:
+            if group[0].scale == variant.scale and group[0].policy is not None and variant.policy is not None:
+                group.append(variant)
+                break
+        else:
+            groups.append([variant])
+    return groups
+
+
+def outreaches_of(
+    supplier_id: str, variants: Iterable[Variant], addressees: Mapping[str, Addressee] | None
+) -> tuple[Outreach, ...]:
+    """A simulated delivery for each variant that has a policy."""
+    addressee = ASSUMED_ADDRESSEE
+    if addressees is not None:
+        addressee = addressees.get(supplier_id, UNKNOWN_ADDRESSEE)
+    return tuple(
+        Outreach(supplier_id, variant.policy, addressee) for variant in variants if variant.policy is not None
+    )
 
 
 def run(

@@ -27,14 +27,14 @@ class Life:
     `until` (ms) is the moment that is looked at: `final` is the snapshot of the supplier as of then, and the
     simulated messages end there. Events behind it are still read: what comes late may belong before it.
     `scale`: other weights, whose `final` is short, because a snapshot's forecasts are of the usual ones.
-    `step_ms`: messages are decided on the state at the end of steps of this length, as `success run` does it,
-    instead of that very moment's.
+    `outreaches`: each simulates the messages of one policy; they share the score. `step_ms`: messages are decided on
+    the state at the end of steps of this length, as `success run` does it, instead of that very moment's.
     """
 
     id: str
     state: State = field(default_factory=State)
     until: int = NEVER
-    outreach: Outreach | None = None
+    outreaches: tuple[Outreach, ...] = ()
     step_ms: int = 0
     scale: Scale | None = None
     signals: list[Signal] = field(default_factory=list)
@@ -47,14 +47,14 @@ class Life:
 
     def tell(self, told: Iterable[Told]) -> None:
         """Events in their order: let time pass up to each, then apply it."""
-        state, supplier_id, scale, outreach = self.state, self.id, self.scale, self.outreach
+        state, supplier_id, scale, has_messages = self.state, self.id, self.scale, bool(self.outreaches)
         for event, fire_to in told:
             at = event.at
             if at > self.until and not self._closed:
                 self.close(self.until)
             if not state.seq:
                 self.first_at = at
-            if outreach is not None and not self._closed:
+            if has_messages and not self._closed:
                 self._live(at if at > fire_to else fire_to)  # noqa: FURB136 - twice as fast as max()
             if state.due <= fire_to:
                 self._hear(advance(state, supplier_id, fire_to, scale))
@@ -88,26 +88,34 @@ class Life:
         self.until = until
         state = self.state
         if state.seq:
-            if self.outreach is not None:
-                self._live(until + 1)
-                self.outreach.end()
+            self._live(until + 1)
+            for outreach in self.outreaches:
+                outreach.end()
             self.pass_time(until)
             self.final = snapshot(state) if self.scale is None else brief(state)
         self._closed = True
 
     def _live(self, limit: int) -> None:
         """Let timers fire and messages be decided in their order, as far as no event before `limit` is missing."""
-        outreach, state = self.outreach, self.state
-        if outreach is None:
+        outreaches, state = self.outreaches, self.state
+        if not outreaches:
             return
-        while min(state.due, outreach.next_due) < limit:
-            moment = min(next_due(state), outreach.next_due)
+        while self._first_due(state.due) < limit:
+            moment = self._first_due(next_due(state))
             end = self._end_of_step(moment)
             if end >= limit:
                 return
             self._hear(advance(state, self.id, end, self.scale))
-            while outreach.next_due <= end:
-                outreach.deliver(outreach.next_due, state)
+            for outreach in outreaches:
+                while outreach.next_due <= end:
+                    outreach.deliver(outreach.next_due, state)
+
+    def _first_due(self, due: int) -> int:
+        """When a timer that is due at `due`, or a message, comes first."""
+        for outreach in self.outreaches:
+            if outreach.next_due < due:  # noqa: PLR1730 - twice as fast as min()
+                due = outreach.next_due
+        return due
 
     def _end_of_step(self, moment: int) -> int:
         if not self.step_ms:
@@ -116,8 +124,9 @@ class Life:
 
     def _hear(self, signals: list[Signal]) -> None:
         self.signals += signals
-        if signals and self.outreach is not None and not self._closed:
-            self.outreach.hear(signals, self.state)
+        if signals and not self._closed:
+            for outreach in self.outreaches:
+                outreach.hear(signals, self.state)
 
     def _take_changes(self) -> None:
         state = self.state

@@ -28,15 +28,13 @@ import pyarrow.parquet as pq
 from agents.fold import GRACE_MS
 from replay import archive
 from replay.archive import ArchivedRecord
-from replay.engine import Job, Outcome
+from replay.engine import Job, Outcome, by_scale, outreaches_of
 from replay.kafka_log import LogError
 from replay.life import Life
 from replay.offsets import Span
-from replay.outreach import Outreach
-from replay.source import ASSUMED_ADDRESSEE, UNKNOWN_ADDRESSEE, Addressee, ArchiveSource
+from replay.source import Addressee, ArchiveSource
 from replay.stream import SILENCE_MS, as_played, log_append_time
 from replay.tables import SCHEMAS, concluded, gathered, table_of
-from replay.variant import Variant
 from scoring.state import State
 from scoring.time import NEVER
 from topics.catalog import ACTIVITY
@@ -295,9 +293,9 @@ def _play(
     ]
     until = NEVER if job.until is None else job.until
     packed = []
-    for variant in job.variants:
-        outreach = _outreach(supplier_id, variant, addressees)
-        life = Life(supplier_id, State(), until, outreach, job.step_ms, variant.scale)
+    for variants in by_scale(job.variants):
+        outreaches = outreaches_of(supplier_id, variants, addressees)
+        life = Life(supplier_id, State(), until, outreaches, job.step_ms, variants[0].scale)
         if first:
             life.tell(told[:earlier])
             life.pass_time(moments.before_first.get(partition, 0))
@@ -305,9 +303,9 @@ def _play(
         life.tell(told[earlier:])
         life.close(moments.close_at[partition])
         late = bool(frame["late"].any())
-        for name, rows in (*gathered(life), *concluded(life, late=late)):
+        for number, name, rows in (*gathered(life), *concluded(life, late=late)):
             packed += [
-                (variant.name, name, msgspec.msgpack.encode(row))
+                (variants[number].name, name, msgspec.msgpack.encode(row))
                 for row in rows
                 if name == "suppliers" or job.since <= row[1] <= until
             ]
@@ -320,14 +318,6 @@ def _event(record: ArchivedRecord) -> ActivityEvent:
     if not isinstance(event, ActivityEvent):
         raise LogError(f"partition {record.partition}, offset {record.offset}: good before, and now {event}")
     return event
-
-
-def _outreach(supplier_id: str, variant: Variant, addressees: dict[str, Addressee] | None) -> Outreach | None:
-    if variant.policy is None:
-        return None
-    if addressees is None:
-        return Outreach(supplier_id, variant.policy, ASSUMED_ADDRESSEE)
-    return Outreach(supplier_id, variant.policy, addressees.get(supplier_id, UNKNOWN_ADDRESSEE))
 
 
 def _unpack(packed: Path, folder: Path, name: str) -> None:

@@ -110,15 +110,11 @@ class Tables:
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._folder, self._part = folder, part
 
-    def take(self, life: Life) -> None:
-        """Take over what a life has gathered, and empty it."""
-        for name, rows in gathered(life):
-            self._add(name, rows)
-
-    def conclude(self, life: Life, *, late: bool) -> None:
-        """Take over what is known of a supplier in the end."""
-        for name, rows in concluded(life, late=late):
-            self._add(name, rows)
+    def add(self, name: str, rows: Rows) -> None:
+        """Take rows of a table, those of the window."""
+        if self._is_window and name != "suppliers":
+            rows = [row for row in rows if self._since <= row[1] <= self._until]
+        self._rows[name] += rows
 
     def write_full(self) -> None:
         """Write the tables of which enough rows for a row group are waiting."""
@@ -131,11 +127,6 @@ class Tables:
         for name in SCHEMAS:
             self._write(name)
             self._writers.pop(name).close()
-
-    def _add(self, name: str, rows: Rows) -> None:
-        if self._is_window and name != "suppliers":
-            rows = [row for row in rows if self._since <= row[1] <= self._until]
-        self._rows[name] += rows
 
     def _write(self, name: str) -> None:
         rows, schema = self._rows[name], SCHEMAS[name]
@@ -156,26 +147,34 @@ def table_of(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def gathered(life: Life) -> Iterator[tuple[str, Rows]]:
-    """Rows by table of what has come of a supplier since this was last asked for; she has nothing of it any more."""
-    signals, changes, outreach = life.signals, life.changes, life.outreach
+def gathered(life: Life) -> Iterator[tuple[int, str, Rows]]:
+    """What has come of a supplier since this was last asked for: (number of the policy, table, rows).
+
+    What her score brought about is the same with every policy, and comes once for each. She has nothing of it any more.
+    """
+    signals, changes = life.signals, life.changes
+    policies = range(max(1, len(life.outreaches)))
     if signals:
         life.signals = []
-        yield "signals", [signal_row(life.id, signal) for signal in signals]
+        rows = [signal_row(life.id, signal) for signal in signals]
+        yield from ((policy, "signals", rows) for policy in policies)
     if changes:
         life.changes = []
-        yield "changes", [_change_row(life.id, change) for change in changes]
-    if outreach is not None and outreach.messages:
-        messages, outreach.messages = outreach.messages, []
-        yield "messages", [_message_row(message) for message in messages]
+        rows = [_change_row(life.id, change) for change in changes]
+        yield from ((policy, "changes", rows) for policy in policies)
+    for policy, outreach in enumerate(life.outreaches):
+        if outreach.messages:
+            messages, outreach.messages = outreach.messages, []
+            yield policy, "messages", [_message_row(message) for message in messages]
 
 
-def concluded(life: Life, *, late: bool) -> Iterator[tuple[str, Rows]]:
-    """Rows by table of a life that has come to its end."""
-    if life.cancellations:
-        yield "cancellations", [(life.id, at, again) for at, again in life.cancellations]
-    if life.final is not None:
-        yield "suppliers", [_supplier_row(life, life.final, late)]
+def concluded(life: Life, *, late: bool) -> Iterator[tuple[int, str, Rows]]:
+    """The rows of a life that has come to its end, as `gathered` has them."""
+    for policy in range(max(1, len(life.outreaches))):
+        if life.cancellations:
+            yield policy, "cancellations", [(life.id, at, again) for at, again in life.cancellations]
+        if life.final is not None:
+            yield policy, "suppliers", [_supplier_row(life, life.final, late)]
 
 
 def signal_row(supplier_id: str, signal: Signal) -> tuple[Any, ...]:
