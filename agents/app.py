@@ -161,8 +161,8 @@ def _faust_settings(settings: Settings, instance_id: str | None) -> dict[str, An
         "broker_heartbeat_interval": 3.0,
         "broker_rebalance_timeout": 30.0,
         "broker_commit_interval": 1.0,
-        "broker_max_poll_records": 10_000,
-        "consumer_max_fetch_size": 4 * 1024 * 1024,
+        "broker_max_poll_records": 30_000,
+        "consumer_max_fetch_size": 8 * 1024 * 1024,
     }
 
 
