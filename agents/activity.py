@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from faust.types import TP
 
 from agents.batch_agent import Engine, FlushPolicy, Lane
-from agents.fold import Flush, PartitionFold, Record
+from agents.fold import Flush, PartitionFold
 from agents.producer import BatchProducer, Outgoing
+from agents.record import Record
 from agents.slices import in_slices
 from agents.snapshots import Mark
 from topics.catalog import DEAD_LETTERS, HEALTH, full_name

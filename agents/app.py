@@ -15,13 +15,14 @@ from agents.activity import POLICY as SCORING_POLICY
 from agents.activity import ScoringHandler
 from agents.batch_agent import Engine, FlushPolicy, PartitionHandler
 from agents.failure import FailStop, end_process
-from agents.fold import GRACE_MS, PartitionFold, Record, log_append_time
+from agents.fold import GRACE_MS, PartitionFold
 from agents.intervention_agent import InterventionHandler, Writer
 from agents.kafka import client_options
 from agents.lease import Lease
 from agents.partition_store import PartitionStore, RawSchema
 from agents.producer import BatchProducer
 from agents.provisioning import STATE
+from agents.record import Record, log_append_time
 from agents.recovery import PartitionTables
 from agents.snapshots import Snapshots
 from agents.transport import Batch

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar, cast
 from faust.types import TP, EventT, StreamT
 
 from agents.failure import FailStop, WorkerFailedError
-from agents.fold import Record
+from agents.record import Record
 from agents.transport import Batch
 
 logger = logging.getLogger(__name__)

@@ -7,13 +7,13 @@ the same object, so the same log gives the same answers in all of them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from operator import itemgetter
-from typing import Protocol
 
+from agents.record import DeadLetter, Record, log_append_time
 from agents.slices import SLICE, at_once
 from agents.state_record import META_KEY, Meta, StateHeader, pack
 from scoring.health import snapshot
@@ -36,46 +36,10 @@ GRACE_MS = 60_000
 
 TOPIC_OF_SIGNAL = {RISK_CHANGED: RISK_CHANGES, MILESTONE_ACHIEVED: MILESTONES, CONDITION_MET: CONDITIONS}
 
-Headers = Sequence[tuple[str, bytes]]
 SignalRecord = tuple[str, bytes, bytes]
 """(catalogue name of the topic, key, value)"""
 Place = tuple[int, int] | tuple[int, int, int, str]
 """(index of the record, 1) of what an event brought about; (index, 0, due, supplier) of what fired before it."""
-DeadLetter = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
-
-
-class Record(Protocol):
-    """What a fold needs of a consumed record; aiokafka's `ConsumerRecord` has it."""
-
-    @property
-    def key(self) -> bytes | None:
-        """As it came."""
-        ...
-
-    @property
-    def value(self) -> bytes | None:
-        """As it came."""
-        ...
-
-    @property
-    def headers(self) -> Headers:
-        """As they came."""
-        ...
-
-    @property
-    def offset(self) -> int:
-        """In its partition."""
-        ...
-
-    @property
-    def timestamp(self) -> int:
-        """Append time, ms."""
-        ...
-
-
-def log_append_time(record: Record) -> int:
-    """The append time in ms of a topic that stamps records with LogAppendTime."""
-    return record.timestamp
 
 
 class WrongStateError(Exception):
@@ -208,8 +172,7 @@ class PartitionFold:
         """
         waiting: list[Supplier] = []
         incoming = iter(records)
-        while piece := list(islice(incoming, READ_AT_ONCE)):
-            self._read(piece, waiting)
+        while self._read(islice(incoming, READ_AT_ONCE), waiting):
             yield 0
         for number, supplier in enumerate(waiting, 1):
             self._fold_waiting(supplier)
@@ -220,9 +183,9 @@ class PartitionFold:
         self._put_in_order()
         self._times.clear()
 
-    def _read(self, records: list[Record], waiting: list[Supplier]) -> None:
-        """Decode records and let the events wait at their suppliers, who are put into `waiting`."""
-        times = self._times
+    def _read(self, records: Iterable[Record], waiting: list[Supplier]) -> bool:
+        """Decode records and let the events wait at their suppliers, who go into `waiting`; whether there were any."""
+        times, record = self._times, None
         for record in records:
             offset = record.offset
             if offset <= self.watermark:
@@ -246,8 +209,10 @@ class PartitionFold:
                 waiting.append(supplier)
             supplier.waiting.append((event, len(times)))
             times.append(self.stream_time)
+        return record is not None
 
     def _fold_waiting(self, supplier: Supplier) -> None:
+        """Fold what waits at a supplier; replay hands it on instead."""
         state, supplier_id, grace, times = supplier.state, supplier.id, self.grace_ms, self._times
         for event, place in supplier.waiting:
             if grace is not None and state.due <= times[place] - grace:

@@ -19,12 +19,12 @@ from agents.activity import ScoringHandler, WallClock, fire_due
 from agents.app import INTERVENTION_TOPICS, SuccessApp, build_app
 from agents.batch_agent import FlushPolicy, Lane
 from agents.failure import FailStop, WorkerFailedError
-from agents.fold import Record, log_append_time
 from agents.intervention_agent import Writer
 from agents.interventions import InterventionWriter
 from agents.kafka import client_options
 from agents.partition_store import PartitionStore
 from agents.provisioning import wanted_topics
+from agents.record import Record, log_append_time
 from agents.snapshots import Snapshots
 from runtime.clock import Clock
 from runtime.settings import Settings

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from agents.batch_agent import FlushPolicy
-from agents.fold import DeadLetter, Record
 from agents.producer import BatchProducer
 from agents.received import PlacedRecord
+from agents.record import DeadLetter, Record
 from topics.catalog import DEAD_LETTERS, full_name
 
 if TYPE_CHECKING:

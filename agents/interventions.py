@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
 
-    from agents.fold import DeadLetter
     from agents.received import Record
+    from agents.record import DeadLetter
     from runtime.clock import Clock
     from scoring.policy import Policy
 

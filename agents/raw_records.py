@@ -15,7 +15,7 @@ def raw(key: bytes) -> bytes:
 class RawRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """aiokafka's iterator over fetched records, without a `ConsumerRecord` each where the consumer is marked `raw`.
 
-    The record of its C parser has all that a fold reads (`agents.fold.Record`); the copy costs 1.7 µs an event.
+    The record of its C parser has all that a fold reads (`agents.record.Record`); the copy costs 1.7 µs an event.
     """
 
     def _consumer_record(self, tp: Any, record: Any) -> Any:

@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from pydantic import ValidationError
 
-from agents import fold
+from agents import record
 from topics.catalog import CONDITIONS, HEALTH, MILESTONES, RISK_CHANGES
 from topics.judging import refusal_of, unreadable
 from topics.outcome import Refusal
@@ -26,7 +26,7 @@ MODELS: dict[str, type[Sent]] = {
 }
 
 
-class Record(fold.Record, Protocol):
+class Record(record.Record, Protocol):
     """A fetched record and where it came from."""
 
     @property

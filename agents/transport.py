@@ -23,8 +23,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.tuples import Message
 
-from agents.fold import Record
 from agents.raw_records import raw, take_records_raw
+from agents.record import Record
 from agents.static_member import leave_as_static_member
 
 if TYPE_CHECKING:

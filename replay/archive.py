@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agents.fold import Headers, Record
+from agents.record import Headers, Record
 from replay.kafka_log import Bounds, LogError
 
 _NAME = re.compile(r"(\d{5,})-(\d{15,})-(\d{15,})\.parquet").fullmatch

@@ -16,12 +16,13 @@ from typing import Any, cast
 
 from agents.collector import tune_collector
 from agents.fold import Supplier
+from agents.record import log_append_time
 from replay.kafka_log import LogError
 from replay.life import Life
 from replay.offsets import WHOLE, Offsets, Span
 from replay.outreach import Outreach
 from replay.source import ASSUMED_ADDRESSEE, UNKNOWN_ADDRESSEE, Addressee, OpenSource, Source
-from replay.stream import Stream, Told, as_played, batches, log_append_time
+from replay.stream import Stream, Told, as_played, batches
 from replay.tables import Rows, Tables, concluded, gathered
 from replay.variant import Variant
 from scoring.state import State, decode, encode

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from agents.fold import Supplier
+from agents.record import log_append_time
 from replay.life import brief
 from replay.offsets import WHOLE, Offsets
 from replay.source import Source
-from replay.stream import Stream, Told, as_played, batches, log_append_time
+from replay.stream import Stream, Told, as_played, batches
 from scoring.health import snapshot
 from scoring.machine import TIME, advance, apply, next_due
 from scoring.metrics import COMPONENTS

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.fold import Record
+from agents.record import Record
 from replay import archive
 from replay.kafka_log import Bounds, KafkaLog, LogError
 from topics.catalog import PROFILES, TOPICS

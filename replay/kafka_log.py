@@ -15,9 +15,9 @@ from typing import Any, Self, TypeVar, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from agents.fold import Record
 from agents.kafka import client_options
 from agents.raw_records import raw, take_records_raw
+from agents.record import Record
 from runtime.settings import Settings
 from topics.catalog import full_name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from agents.fold import Record
+from agents.record import Record
 from replay.source import OpenSource, Source
 from replay.stream import FAR_AHEAD
 from topics.decoding import ActivityEvent, decode

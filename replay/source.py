@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from agents.fold import Record
+from agents.record import Record
 from replay import archive
 from replay.kafka_log import Bounds, KafkaLog, LogError
 from replay.state_snapshot import PartitionState, Snapshot, newest_snapshot

@@ -26,6 +26,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from agents.fold import GRACE_MS
+from agents.record import log_append_time
 from replay import archive
 from replay.archive import ArchivedRecord
 from replay.engine import Job, Outcome, by_scale, outreaches_of
@@ -33,7 +34,7 @@ from replay.kafka_log import LogError
 from replay.life import Life
 from replay.offsets import Span
 from replay.source import Addressee, ArchiveSource
-from replay.stream import SILENCE_MS, as_played, log_append_time
+from replay.stream import SILENCE_MS, as_played
 from replay.tables import SCHEMAS, concluded, gathered, table_of
 from scoring.state import State
 from scoring.time import NEVER

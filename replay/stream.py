@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from agents.fold import GRACE_MS, PartitionFold, Record, Supplier
+from agents.fold import GRACE_MS, PartitionFold, Supplier
+from agents.record import Record
 from topics.decoding import ActivityEvent
 
 RECORDS_A_BATCH = 20_000
@@ -24,11 +25,6 @@ Told = tuple[ActivityEvent, int]
 """An event on its way to its supplier; what is due at or before the instant (ms) has fired before it came."""
 Tell = Callable[[Supplier, Sequence[Told]], None]
 """Hears the next events of a supplier, in offset order; `state` is that of a snapshot, or a new one."""
-
-
-def log_append_time(record: Record) -> int:
-    """The append time of a live log."""
-    return record.timestamp
 
 
 def as_played(_record: Record) -> int:

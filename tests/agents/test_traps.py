@@ -16,10 +16,10 @@ from faust.types import TP
 
 from agents.activity import ScoringHandler
 from agents.failure import WorkerFailedError
-from agents.fold import Record
 from agents.inprocess import InProcessWorker
 from agents.partition_store import PartitionStore
 from agents.provisioning import STATE
+from agents.record import Record
 from agents.transport import Batch
 from runtime.clock import ManualClock, SystemClock
 from runtime.settings import Settings

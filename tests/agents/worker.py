@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from agents.fold import DeadLetter
 from agents.inprocess import InProcessWorker
+from agents.record import DeadLetter
 from runtime.clock import SystemClock
 from runtime.settings import Settings
 from tests.agents.records import PARTITIONS, FakeRecord, suppliers_of

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import orjson
 
-from agents.fold import Headers
+from agents.record import Headers
 from replay import archive
 from replay.archive import ArchivedRecord
 from topics.catalog import ACTIVITY, PROFILES
