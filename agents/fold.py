@@ -185,18 +185,19 @@ class PartitionFold:
 
     def _read(self, records: Iterable[Record], waiting: list[Supplier]) -> bool:
         """Decode records and let the events wait at their suppliers, who go into `waiting`; whether there were any."""
-        times, record = self._times, None
+        times, suppliers, record = self._times, self._suppliers, None
+        stamped = self.append_time is log_append_time  # as it always is in a worker: a call saved
         for record in records:
             offset = record.offset
             if offset <= self.watermark:
                 continue
             self.watermark = offset
-            append_ms = self.append_time(record)
+            append_ms = record.timestamp if stamped else self.append_time(record)
             event = decode_record(record.key, record.value, record.headers, append_ms)
             if type(event) is not ActivityEvent:
                 self._set_aside(record, event)
                 continue
-            supplier = self._suppliers.get(event.subject) or self._load(event.subject)
+            supplier = suppliers.get(event.subject) or self._load(event.subject)
             if supplier is None:
                 self._refuse(record, self._wrong_partition(event.subject))
                 continue

@@ -17,7 +17,7 @@ Movement = tuple[int, float, float, str]
 """(component index, points before, points after, event id or "time")"""
 
 
-class Causes(msgspec.Struct, array_like=True):
+class Causes(msgspec.Struct, array_like=True, gc=False):
     """Movements of points since a change, newest last.
 
     All in all at most 20 are kept: where there were more, the oldest are merged into `earlier`, one

@@ -88,7 +88,8 @@ def apply(state: State, supplier_id: str, event: Event, scale: Scale | None = No
             last_goals[kind] = at
     state.seq = seq + 1
     state.evaluated_at = state.clock
-    state.dirty = True
+    if not state.dirty:  # to set an attribute costs ten times as much as to look at it
+        state.dirty = True
     if state.milestones != EVERY_MILESTONE:
         _award_milestones(state, supplier_id, event, signals)
     if touched or first:

@@ -14,7 +14,7 @@ REMEMBERED_EVENTS = 256
 DIGEST_BYTES = 8
 
 
-class Consent(msgspec.Struct, array_like=True):
+class Consent(msgspec.Struct, array_like=True, gc=False):
     """One scope's opt-out and the event time of the newest word on it."""
 
     opted_out: bool = False
@@ -35,7 +35,7 @@ class Change(msgspec.Struct, array_like=True, gc=False):
     causes: list[Movement]
 
 
-class State(msgspec.Struct, array_like=True):
+class State(msgspec.Struct, array_like=True, gc=False):
     """One supplier's running metrics. Instants in ms.
 
     Fields are encoded by position: new ones go to the end, with a default.
