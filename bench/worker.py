@@ -56,6 +56,7 @@ def print_report(report: dict[str, float], events: int) -> None:
     click.echo(
         f"{report['records_per_flush']:,.0f} events a flush, {report['state_records']:,.0f} state records"
     )
+    click.echo(f"{report['memory_mb']:,.0f} MB at most")
     click.echo("CPU µs an event, by layer:")
     for name, seconds in report.items():
         if name.startswith("cpu "):
