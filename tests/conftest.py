@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 SECRETS = {name: f"{name}-of-the-tests" for name in ("jwt_secret", "webhook_secret", "secret_key")}
 PARTITIONS = 4
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in the background deaf to Ctrl-C, and all it starts; tests send it to commands.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
