@@ -54,8 +54,13 @@ class ScoringHandler:
         return self.fold.watermark + 1
 
     async def add(self, records: Sequence[Record]) -> None:
-        """Fold records."""
-        await in_slices(self.fold.processing(records))
+        """Fold records; flushes at once where a snapshot has grown as large as may be."""
+        incoming = iter(records)
+        more = True
+        while more:
+            more = await in_slices(self.fold.processing(incoming))
+            if self.fold.full:
+                await self.flush()
 
     async def flush(self) -> None:
         """Send snapshots first, then signals and dead letters, then the state, each acked before the next."""

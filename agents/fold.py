@@ -7,7 +7,7 @@ the same object, so the same log gives the same answers in all of them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import islice
@@ -16,6 +16,7 @@ from operator import itemgetter
 from agents.record import DeadLetter, Record, log_append_time
 from agents.slices import SLICE, at_once
 from agents.state_record import META_KEY, Meta, StateHeader, pack
+from scoring.activity import too_many
 from scoring.health import snapshot
 from scoring.identity import signal_id
 from scoring.machine import advance, apply, next_due
@@ -46,6 +47,12 @@ class WrongStateError(Exception):
     """The recovered state does not fit what it is to be continued with; the message says what to do."""
 
 
+MOST_WAITING = 500
+MOST_CHANGES = 500
+"""Of one supplier in a batch, and in a snapshot before it has to be sent: far beyond what people do, but a service in
+a loop must not make a snapshot that fits into no message (16 MiB of `success.health`)."""
+
+
 @dataclass(slots=True)
 class Supplier:
     """A supplier whose state is decoded."""
@@ -53,8 +60,8 @@ class Supplier:
     id: str
     state: State
     touched: bool = False
-    waiting: list[tuple[ActivityEvent, int]] = field(default_factory=list)
-    """Events of the batch that were read and not folded yet, each with its index in it."""
+    waiting: list[tuple[ActivityEvent, int, Record]] = field(default_factory=list)
+    """Events of the batch that were read and not folded yet, each with its index in it and the record it was in."""
 
 
 @dataclass(slots=True)
@@ -99,11 +106,14 @@ class PartitionFold:
     topic: str = ACTIVITY
     epoch: int = 0
     capacity: int = 20_000
+    most_waiting: int = MOST_WAITING
 
     watermark: int = -1
     """Offset of the last record handled."""
     stream_time: int = 0
     counters: Counters = field(default_factory=Counters)
+    full: bool = False
+    """A supplier's snapshot has as many changes as may be: flush before anything else is read."""
 
     _encoded: dict[bytes, bytes] = field(default_factory=dict)
     _suppliers: dict[str, Supplier] = field(default_factory=dict)
@@ -115,9 +125,12 @@ class PartitionFold:
     """Signals of the batch that is being folded, each with its place in the stream."""
     _times: list[int] = field(default_factory=list)
     """The stream time at each record of that batch."""
-    _dead_letters: list[DeadLetter] = field(default_factory=list)
+    _dead_letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
+    """Each with the offset of its record."""
     _flushed_watermark: int = -1
     _ahead_until: int = -1
+    _crowded: bool = False
+    """So many events wait at one supplier that they are to be folded before more are read."""
 
     # --- recovery
 
@@ -161,19 +174,22 @@ class PartitionFold:
 
     def process(self, records: Iterable[Record]) -> None:
         """Fold records in offset order; those at or below the watermark are skipped."""
-        at_once(self.processing(records))
+        incoming = iter(records)
+        while at_once(self.processing(incoming)):
+            pass
 
-    def processing(self, records: Iterable[Record]) -> Generator[int, None, None]:
-        """`process`, with pauses; to be finished before anything else is asked.
+    def processing(self, incoming: Iterator[Record]) -> Generator[int, None, bool]:
+        """`process`, with pauses; to be finished before anything else is asked. Whether there is more to come.
 
-        They are read one after another, then folded supplier by supplier, which keeps one state at a time in the
+        Records are read one after another, then folded supplier by supplier, which keeps one state at a time in the
         processor's caches. Before each event the supplier's time moves to where the stream's was when the event was
         read, and signals are put in the order of the stream: neither depends on where a batch ends.
         """
         waiting: list[Supplier] = []
-        incoming = iter(records)
-        while self._read(islice(incoming, READ_AT_ONCE), waiting):
+        more = True
+        while not self._crowded and (more := self._read(islice(incoming, READ_AT_ONCE), waiting)):
             yield 0
+        self._crowded = False
         for number, supplier in enumerate(waiting, 1):
             self._fold_waiting(supplier)
             if number % SLICE == 0:
@@ -182,10 +198,11 @@ class PartitionFold:
             yield from self._firing(self.stream_time - self.grace_ms)
         self._put_in_order()
         self._times.clear()
+        return more
 
     def _read(self, records: Iterable[Record], waiting: list[Supplier]) -> bool:
         """Decode records and let the events wait at their suppliers, who go into `waiting`; whether there were any."""
-        times, suppliers, record = self._times, self._suppliers, None
+        times, suppliers, most_waiting, record = self._times, self._suppliers, self.most_waiting, None
         stamped = self.append_time is log_append_time  # as it always is in a worker: a call saved
         for record in records:
             offset = record.offset
@@ -208,14 +225,20 @@ class PartitionFold:
                 continue
             if not supplier.waiting:
                 waiting.append(supplier)
-            supplier.waiting.append((event, len(times)))
+            supplier.waiting.append((event, len(times), record))
             times.append(self.stream_time)
+            if len(supplier.waiting) >= most_waiting:
+                self._crowded = True
+                break
         return record is not None
 
     def _fold_waiting(self, supplier: Supplier) -> None:
         """Fold what waits at a supplier; replay hands it on instead."""
         state, supplier_id, grace, times = supplier.state, supplier.id, self.grace_ms, self._times
-        for event, place in supplier.waiting:
+        for event, place, record in supplier.waiting:
+            if (reason := too_many(state, event)) is not None:
+                self._refuse(record, reason)
+                continue
             if grace is not None and state.due <= times[place] - grace:
                 self._gather_fired(supplier_id, advance(state, supplier_id, times[place] - grace))
             signals = apply(state, supplier_id, event)
@@ -223,6 +246,8 @@ class PartitionFold:
                 self._gather(supplier_id, signals, (place, 1))
         self.counters.events += len(supplier.waiting)
         supplier.waiting = []
+        if len(state.changes) >= MOST_CHANGES:
+            self.full = True
         if not supplier.touched:
             self._touch(supplier)
         if state.due < self._scheduled.get(supplier_id, NEVER):
@@ -338,7 +363,7 @@ class PartitionFold:
     def _refuse(self, record: Record, reason: str) -> None:
         self.counters.refused += 1
         headers = dead_letter_headers(reason, self.topic, self.partition, record.offset, list(record.headers))
-        self._dead_letters.append((record.key, record.value, headers))
+        self._dead_letters.append((record.offset, (record.key, record.value, headers)))
 
     def _wrong_partition(self, supplier_id: str) -> str:
         home = partition_of(supplier_id.encode(), self.partitions)
@@ -371,8 +396,10 @@ class PartitionFold:
         counters = self.counters
         meta = Meta(self.partitions, counters.events, counters.unknown, counters.refused)
         changelog.append((META_KEY, pack(self._header(NEVER), meta.encode())))
-        flush = Flush(health, self._signals, self._dead_letters, changelog, self.watermark)
-        self._signals, self._dead_letters = [], []
+        self._dead_letters.sort(key=itemgetter(0))  # a supplier's are refused when her events are folded
+        dead_letters = [letter for _, letter in self._dead_letters]
+        flush = Flush(health, self._signals, dead_letters, changelog, self.watermark)
+        self._signals, self._dead_letters, self.full = [], [], False
         return flush
 
     def confirm(self, flush: Flush) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from replay.outreach import Outreach
 from replay.stream import Told
+from scoring.activity import too_many
 from scoring.health import snapshot
 from scoring.machine import advance, apply, breakdown, next_due
 from scoring.scale import Scale
@@ -49,6 +50,8 @@ class Life:
         """Events in their order: let time pass up to each, then apply it."""
         state, supplier_id, scale, has_messages = self.state, self.id, self.scale, bool(self.outreaches)
         for event, fire_to in told:
+            if too_many(state, event) is not None:
+                continue  # a dead letter for the live worker
             at = event.at
             if at > self.until and not self._closed:
                 self.close(self.until)

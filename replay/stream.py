@@ -6,6 +6,7 @@ would then fold is handed on instead: here each event can be looked at between t
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class Stream(PartitionFold):
 
     grace_ms: int | None = None
     """Nothing fires by itself: who is told lets time pass."""
+    most_waiting: int = sys.maxsize
+    """No snapshot has to fit into a message."""
     tell: Tell = _nobody
     reasons: dict[str, int] = field(default_factory=dict)
     """Stable code of a refusal -> number."""
@@ -81,7 +84,7 @@ class Stream(PartitionFold):
         waiting, supplier.waiting = supplier.waiting, []
         self.counters.events += len(waiting)
         times, silences, told = self._times, self._silences, []
-        for event, place in waiting:
+        for event, place, _ in waiting:
             at, fired_to = event.at, times[place] - GRACE_MS
             if at > self.last_event_at:  # noqa: PLR1730 - twice as fast as max()
                 self.last_event_at = at

@@ -7,9 +7,11 @@ counters count events; clients go by arrival.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heappush
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
+
+from xxhash import xxh3_128_hexdigest
 
 from scoring.churn import remember_login
 from scoring.conditions import FREE_PLAN, restart_login_series, start_onboarding
@@ -32,6 +34,15 @@ EXPIRY = ACTIVITY_WINDOW + 1
 """A client stops being active 30 days and 1 ms after its last activity."""
 
 STALE_ENTRIES_KEPT = 256
+
+MOST_CLIENTS = 100_000
+MOST_JOURNEYS = 10_000
+"""What a supplier can have, so that all that is remembered of her fits into one message (16 MiB of `state_record`)."""
+_CLIENTS_OF_ONE_EVENT = 10_001
+_SHOWS_A_CLIENT_ACTIVE = frozenset({"client.active", "form.completed", "journey.email_opened"})
+_SWITCHES = frozenset({"journey.activated", "journey.deactivated"})
+LONGEST_KEPT_ID = 36
+"""Ids of clients and journeys are kept up to this length, that of a UUID; of a longer one a digest is."""
 
 FORMS_CREATED, CLIENTS_IMPORTED, JOURNEYS_CREATED, TEMPLATES_USED = (1 << i for i in range(len(KEY_FEATURES)))
 
@@ -143,8 +154,38 @@ def _set_cancelled(state: State, at: int, *, cancelled: bool) -> Touched:
     return NONE
 
 
-def _client_active(state: State, client: str, at: int) -> None:
-    """Make `client` known; active too if `at` lies within 30 days of the clock."""
+def kept_id(name: str) -> str:
+    """How a client or a journey is remembered: by the id, or a digest of it if it is long."""
+    return name if len(name) <= LONGEST_KEPT_ID else xxh3_128_hexdigest(name.encode())
+
+
+def too_many(state: State, event: Event) -> str | None:
+    """Why an event can't be applied, with a code to begin with: she would have more than can be remembered.
+
+    To be asked before `machine.apply`, which has no limits, wherever the state is to be kept as a record.
+    """
+    clients, journeys = state.clients, state.journeys
+    if len(clients) + _CLIENTS_OF_ONE_EVENT <= MOST_CLIENTS and len(journeys) < MOST_JOURNEYS:
+        return None
+    new_clients = {known for name in _clients_made_known(event) if (known := kept_id(name)) not in clients}
+    if new_clients and len(clients) + len(new_clients) > MOST_CLIENTS:
+        return f"too_many: a supplier can have {MOST_CLIENTS:,} clients; publish client.removed for those who left"
+    switched = kept_id(event.data.journey_id) if event.type in _SWITCHES else None
+    if switched is not None and switched not in journeys and len(journeys) >= MOST_JOURNEYS:
+        return f"too_many: a supplier can have {MOST_JOURNEYS:,} journeys"
+    return None
+
+
+def _clients_made_known(event: Event) -> Iterable[str]:
+    if event.type == "client.imported":
+        return cast("Iterable[str]", event.data.client_ids)
+    client = event.data.client_id if event.type in _SHOWS_A_CLIENT_ACTIVE else None
+    return () if client is None else (client,)
+
+
+def _client_active(state: State, name: str, at: int) -> None:
+    """Make the client known; active too if `at` lies within 30 days of the clock."""
+    client = name if len(name) <= LONGEST_KEPT_ID else kept_id(name)
     last = state.clients.get(client)
     if at + ACTIVITY_WINDOW < state.clock:
         if last is None:
@@ -172,13 +213,13 @@ def _client_was_active(state: State, event: Event) -> Touched:
 def _client_imported(state: State, event: Event) -> Touched:
     clients = state.clients
     for client in event.data.client_ids:
-        clients.setdefault(client, 0)
+        clients.setdefault(client if len(client) <= LONGEST_KEPT_ID else kept_id(client), 0)
     state.features |= CLIENTS_IMPORTED
     return _FEATURES_AND_CLIENTS
 
 
 def _client_removed(state: State, event: Event) -> Touched:
-    if state.clients.pop(event.data.client_id, 0):
+    if state.clients.pop(kept_id(event.data.client_id), 0):
         state.active_clients -= 1
     return _CLIENTS
 
@@ -216,7 +257,7 @@ def _journey_deactivated(state: State, event: Event) -> Touched:
 
 
 def _switch_journey(state: State, event: Event, *, active: bool) -> Touched:
-    journey = event.data.journey_id
+    journey = kept_id(event.data.journey_id)
     if event.at >= state.journeys.get(journey, (0, False))[0]:
         state.journeys[journey] = (event.at, active)
     return NONE

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from topics.activity_types import ACTIVITY_TYPES, TYPE_OF_STRUCT, AnyEvent
-from topics.envelope import UUID_PATTERN
+from topics.envelope import MAX_ID_CHARS, UUID_PATTERN
 from topics.judging import MAX_AHEAD_MS, MAX_DEPTH, MAX_VALUE_BYTES, judge_binary, judge_structured, too_deep
 from topics.outcome import UNKNOWN, ActivityEvent, Refusal, Unknown
 from topics.time import parse_time
@@ -110,9 +110,13 @@ def fast_binary(
     identity, source, subject = get("id"), get("source"), get("subject")
     if kind is None or key is None or not (identity and source and subject) or get("specversion") != "1.0":
         return None
-    if _ESCAPED_NUL in value or "\x00" in identity or "\x00" in source or subject != _supplier_of(key):
+    if len(identity) > MAX_ID_CHARS or "\x00" in identity or "\x00" in source or subject != _supplier_of(key):
         return None
-    if value and (kind.data is None or (len(value) > _FLAT_BYTES and too_deep(value))):
+    if (
+        _ESCAPED_NUL in value
+        or (value and kind.data is None)
+        or (len(value) > _FLAT_BYTES and too_deep(value))
+    ):
         return None
     try:
         value.decode()

@@ -29,6 +29,12 @@ def _time(text: str) -> str:
 Text = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 """Non-empty text without NUL."""
 
+MAX_ID_CHARS = 512
+"""Of an event's id: causes name it, up to 20 in a signal, which must fit into a Kafka message."""
+
+EventId = Annotated[Text, Field(max_length=MAX_ID_CHARS)]
+"""Id of an activity event."""
+
 SupplierId = Annotated[
     str,
     Field(
@@ -68,7 +74,7 @@ class CloudEvent(Model):
     """The CloudEvents 1.0 attributes that we require; others may be present and are ignored."""
 
     specversion: Literal["1.0"] = Field(description="Version of CloudEvents.")
-    id: Text = Field(description="Unique within `source`; a repeated (source, id) is ignored.")
+    id: EventId = Field(description="Unique within `source`; a repeated (source, id) is ignored.")
     source: Text = Field(description="URI reference of the service that publishes.")
     subject: SupplierId
     time: Timestamp

@@ -17,6 +17,7 @@ REASON_CODES = (
     "too_large",
     "future_time",
     "wrong_partition",
+    "too_many",
 )
 """Every refusal's reason begins with one of these, then `: ` and words for people."""
 

@@ -164,7 +164,7 @@ def test_in_a_batch_slices_change_neither_signals_nor_their_order(
         for record in [event_record(supplier.decode(), "form.created", at=at, form_id="f")]
     ]
     sliced = recovered(changelog, grace_ms=60_000)
-    pauses = sum(1 for _ in sliced.processing(batch))
+    pauses = sum(1 for _ in sliced.processing(iter(batch)))
     with monkeypatch.context() as patch:
         patch.setattr(fold_module, "SLICE", 10**9)
         straight = recovered(changelog, grace_ms=60_000)
