@@ -19,6 +19,7 @@ from agents.mail import Mailer, Verdict, without_addresses
 from agents.noting import note
 from scoring.backoff import retry_at
 from store import calls as store
+from store import feedback
 from store.calls import Mail, MailOutcome
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class CallMails:
         self._pool = pool
         self._clock = clock
         self._retries = policy.retries
+        self._feedback = policy.feedback
         self._in_flight: set[str] = set()
 
     async def next_due_ms(self) -> int | None:
@@ -106,7 +108,7 @@ class CallMails:
             case "accepted":
                 return MailOutcome("sent", sent_at=now)
             case "refused":
-                return MailOutcome("failed", error=verdict.said)
+                return MailOutcome("failed", error=verdict.said, refused=verdict.by_server)
             case "unknown":
                 return MailOutcome("unknown", error=verdict.said)
             case "later":
@@ -116,4 +118,17 @@ class CallMails:
     async def _write_outcome(
         self, conn: AsyncConnection, mail: Mail, owner: int, outcome: MailOutcome
     ) -> str | None:
-        return await store.note_mail(conn, mail, owner, outcome)
+        key = self._settings.secret("secret_key")
+        status = await store.note_mail(conn, mail, owner, outcome, feedback.address_hash(mail.email, key))
+        if status is not None and outcome.refused:
+            await feedback.record_bounce(
+                conn,
+                report_id=f"smtp:{mail.id}:{mail.attempts + 1}",
+                at_ms=self._clock.now_ms(),
+                row_id=mail.id,
+                address=mail.email,
+                said=outcome.error or "",
+                key=key,
+                policy=self._feedback,
+            )
+        return status

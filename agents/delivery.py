@@ -364,7 +364,7 @@ class Delivery:
                 conn,
                 report_id=f"smtp:{row.id}:{tried.attempts}",
                 at_ms=now,
-                intervention_id=row.id,
+                row_id=row.id,
                 address=address,
                 said=outcome.error or "",
                 key=key,

@@ -67,7 +67,7 @@ class _Reported(BaseModel):
         return self
 
     @property
-    def intervention_id(self) -> str | None:
+    def row_id(self) -> str | None:
         """The id of the row that the Message-ID was made of; None if it is none of ours."""
         name = (self.message_id or "").strip().removeprefix("<").partition("@")[0].rstrip(">")
         try:
@@ -175,7 +175,7 @@ def _report(
         id=message_id,
         kind=kind,
         at=_at(event.timestamp, now),
-        intervention_id=data.intervention_id,
+        row_id=data.row_id,
         address=data.address,
         bounce=bounce,
         code=data.code,

@@ -83,6 +83,8 @@ class MailOutcome:
     sent_at: int | None = None
     not_before: int | None = None
     error: str | None = None
+    refused: bool = False
+    """`failed` by the mail server's own words, which `error` holds."""
 
 
 async def lock_bookings(conn: AsyncConnection) -> None:
@@ -200,8 +202,13 @@ async def claim_mail(conn: AsyncConnection, owner: int, now_ms: int) -> Mail | N
     return Mail(**found)
 
 
-async def note_mail(conn: AsyncConnection, mail: Mail, owner: int, outcome: MailOutcome) -> str | None:
-    """Note what became of an email and return its status; None if it has gone (erased) meanwhile."""
+async def note_mail(
+    conn: AsyncConnection, mail: Mail, owner: int, outcome: MailOutcome, address_hash: bytes
+) -> str | None:
+    """Note what became of an email and return its status; None if it has gone (erased) meanwhile.
+
+    `address_hash`: `store.feedback.address_hash` of the address that it was sent to.
+    """
     parameters = {
         "id": mail.id,
         "claim": owner,
@@ -209,6 +216,7 @@ async def note_mail(conn: AsyncConnection, mail: Mail, owner: int, outcome: Mail
         "sent_at": _optional_time(outcome.sent_at),
         "not_before": _optional_time(outcome.not_before),
         "last_error": outcome.error,
+        "address_hash": address_hash,
     }
     found = await (await conn.execute(SQL["note_mail"], parameters)).fetchone()
     return found[0] if found else None

@@ -53,13 +53,14 @@ class Told(NamedTuple):
 class Report:
     """What a mail server or provider said of a message: `id` makes it count once, `at` in ms.
 
-    `intervention_id` or `address` says which message; with both, the address is the one it went to.
+    `row_id` or `address` says which message; with both, the address is the one it went to.
     """
 
     id: str
     kind: Literal["bounced", "complained", "delivered"]
     at: int
-    intervention_id: str | None = None
+    row_id: str | None = None
+    """What our Message-ID is made of: the id of an intervention or of an email about a call."""
     address: str | None = None
     bounce: BounceClass | None = None
     """Of `bounced` only."""
@@ -181,7 +182,7 @@ async def record_report(conn: AsyncConnection, report: Report, key: str, policy:
     A hard bounce suppresses at once, soft ones after `policy.soft_bounces`, a complaint at once. `key` is the
     setting `secret_key`. The caller tells `told`, and opts out whoever complained.
     """
-    intervention_id, supplier_id, hashed = await _message_of(conn, report, key)
+    intervention_id, call_mail_id, supplier_id, hashed = await _message_of(conn, report, key)
     known = supplier_id is not None
     parameters = {
         "id": report.id,
@@ -190,6 +191,7 @@ async def record_report(conn: AsyncConnection, report: Report, key: str, policy:
         "bounce": report.bounce,
         "supplier": supplier_id,
         "intervention": intervention_id,
+        "call_mail": call_mail_id,
         "address_hash": hashed,
         "code": report.code,
         # The server's words often repeat the address: it must go with its supplier, and is in no log.
@@ -207,7 +209,7 @@ async def record_bounce(
     *,
     report_id: str,
     at_ms: int,
-    intervention_id: str,
+    row_id: str,
     address: str,
     said: str,
     key: str,
@@ -219,7 +221,7 @@ async def record_bounce(
         id=report_id,
         kind="bounced",
         at=at_ms,
-        intervention_id=intervention_id,
+        row_id=row_id,
         address=address,
         bounce=bounce_class(None, code, said, rules),
         code=code,
@@ -231,16 +233,20 @@ async def record_bounce(
 
 async def _message_of(
     conn: AsyncConnection, report: Report, key: str
-) -> tuple[str | None, str | None, bytes | None]:
-    """Which message, whose, and the hash of the address it went to, as far as they are known."""
+) -> tuple[str | None, str | None, str | None, bytes | None]:
+    """Which message, whose, and the hash of the address it went to, as far as they are known.
+
+    The message is an intervention, by the first id, or an email about a call, by the second.
+    """
     given = address_hash(report.address, key) if report.address else None
-    parameters = {"id": report.intervention_id, "address": report.address}
-    found = await (await conn.execute(SQL["message_of_report"], parameters)).fetchone()
+    query = SQL["message_of_id"] if report.row_id else SQL["last_message_to"]
+    parameters = {"id": report.row_id, "address": report.address}
+    found = await (await conn.execute(query, parameters)).fetchone()
     if found is None:
-        return None, None, given
-    intervention_id, supplier_id, sent_to, email = found
+        return None, None, None, given
+    intervention_id, call_mail_id, supplier_id, sent_to, email = found
     then = bytes.fromhex(sent_to) if sent_to else address_hash(email, key) if email else None
-    return intervention_id, supplier_id, given or then
+    return intervention_id, call_mail_id, supplier_id, given or then
 
 
 async def _suppress(

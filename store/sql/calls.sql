@@ -99,7 +99,8 @@ SET status = CASE
     not_before = coalesce(%(not_before)s, not_before),
     attempts = attempts + 1,
     claim = NULL,
-    last_error = %(last_error)s
+    last_error = %(last_error)s,
+    address_hash = %(address_hash)s
 WHERE m.id = %(id)s AND m.status IN ('sending', 'unknown') AND (m.claim = %(claim)s)
 RETURNING m.status
 

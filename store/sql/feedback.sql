@@ -71,31 +71,46 @@ WHERE i.id = reached.id AND NOT i.converted
 RETURNING i.supplier_id::text, i.id::text, i.trigger_condition, i.intervention_type, i.template_used, i.status,
     i.signal_id::text, i.converted_at
 
--- name: message_of_report
--- The message that a report names, or the last one sent to its address; and which address that was.
-SELECT i.id::text, i.supplier_id::text, i.metadata ->> 'address_hash', s.email
-FROM success_interventions i
-JOIN suppliers s ON s.id = i.supplier_id
-WHERE i.intervention_type = 'email' AND (
-    i.id = %(id)s::uuid
-    OR (%(id)s::uuid IS NULL AND lower(s.email) = lower(%(address)s) AND i.status IN ('sent', 'unknown')))
-ORDER BY i.sent_at DESC NULLS LAST
+-- name: message_of_id
+-- The message of a row: an intervention's or one about a call; and which address it went to.
+SELECT i.id::text, NULL, i.supplier_id::text, i.metadata ->> 'address_hash', s.email
+FROM success_interventions i JOIN suppliers s ON s.id = i.supplier_id
+WHERE i.id = %(id)s AND i.intervention_type = 'email'
+UNION ALL
+SELECT NULL, m.id::text, m.supplier_id::text, encode(m.address_hash, 'hex'), s.email
+FROM transactional_mails m JOIN suppliers s ON s.id = m.supplier_id
+WHERE m.id = %(id)s
+
+-- name: last_message_to
+-- The last message sent to an address, with the columns of `message_of_id`.
+SELECT m.intervention_id::text, m.call_mail_id::text, s.id::text, m.sent_to, s.email
+FROM suppliers s
+CROSS JOIN LATERAL (
+    SELECT id AS intervention_id, NULL::uuid AS call_mail_id, metadata ->> 'address_hash' AS sent_to, sent_at
+    FROM success_interventions
+    WHERE supplier_id = s.id AND intervention_type = 'email' AND status IN ('sent', 'unknown')
+    UNION ALL
+    SELECT NULL, id, encode(address_hash, 'hex'), sent_at
+    FROM transactional_mails
+    WHERE supplier_id = s.id AND status IN ('sent', 'unknown')) m
+WHERE lower(s.email) = lower(%(address)s)
+ORDER BY m.sent_at DESC NULLS LAST
 LIMIT 1
 
 -- name: add_report
 -- Each report counts once, however often it is sent.
 INSERT INTO mail_reports (
-    id, at, kind, bounce_class, supplier_id, intervention_id, address_hash, code, diagnostic, about_us)
+    id, at, kind, bounce_class, supplier_id, intervention_id, call_mail_id, address_hash, code, diagnostic, about_us)
 VALUES (
-    %(id)s, %(at)s, %(kind)s, %(bounce)s, %(supplier)s, %(intervention)s, %(address_hash)s, %(code)s, %(diagnostic)s,
-    %(about_us)s)
+    %(id)s, %(at)s, %(kind)s, %(bounce)s, %(supplier)s, %(intervention)s, %(call_mail)s, %(address_hash)s, %(code)s,
+    %(diagnostic)s, %(about_us)s)
 ON CONFLICT (id) DO NOTHING
 RETURNING id
 
 -- name: soft_bounces
 -- Messages to this address that bounced since `since`, and since the last one arrived: it was reported as delivered,
 -- somebody or his mail program loaded it, or it has not bounced for long enough.
-SELECT count(DISTINCT coalesce(r.intervention_id::text, r.id))
+SELECT count(DISTINCT coalesce(r.intervention_id::text, r.call_mail_id::text, r.id))
 FROM mail_reports r
 WHERE r.address_hash = %(address_hash)s AND r.kind = 'bounced' AND NOT r.about_us
     AND r.at > %(since)s
@@ -108,7 +123,12 @@ WHERE r.address_hash = %(address_hash)s AND r.kind = 'bounced' AND NOT r.about_u
         (SELECT max(i.sent_at) FROM success_interventions i
          WHERE i.supplier_id = %(supplier)s AND i.status = 'sent' AND i.intervention_type = 'email'
              AND i.metadata ->> 'address_hash' = encode(%(address_hash)s::bytea, 'hex')
-             AND i.sent_at <= %(arrived)s AND i.bounced_at IS NULL)), '-infinity')
+             AND i.sent_at <= %(arrived)s AND i.bounced_at IS NULL),
+        (SELECT max(m.sent_at) FROM transactional_mails m
+         WHERE m.supplier_id = %(supplier)s AND m.status = 'sent' AND m.address_hash = %(address_hash)s
+             AND m.sent_at <= %(arrived)s
+             AND NOT EXISTS (SELECT FROM mail_reports b WHERE b.call_mail_id = m.id AND b.kind = 'bounced'))),
+        '-infinity')
 
 -- name: suppress_address
 INSERT INTO suppressed_addresses (address_hash, reason, since)

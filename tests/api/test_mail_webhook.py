@@ -18,6 +18,7 @@ from runtime.settings import Settings
 from scoring.time import DAY, HOUR, MINUTE
 from store import suppliers
 from store.feedback import address_hash
+from tests.api.conftest import Authorization
 from tests.delivery.mail_server import MailServer
 from tests.delivery.world import ERASURE_KEY, NOW, World
 from topics.time import format_time
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.stack
 
 ADDRESS = "photographer@example.com"
 Report = Callable[..., Awaitable[Response]]
+Token = Callable[..., Authorization]
 
 
 @pytest.fixture
@@ -82,6 +84,19 @@ async def outcome_of_next(world: World, clock: ManualClock, supplier: str) -> tu
     return await world.status(row)
 
 
+async def invited(
+    world: World, api: AsyncClient, token: Token, supplier: str | None = None
+) -> tuple[str, str]:
+    """A supplier and the row of the invitation to a call that she booked, once delivery has tried to send it."""
+    supplier = supplier or await world.supplier()
+    wish = {"supplierId": supplier, "preferredTimes": ["2026-01-20T10:00:00Z"], "reason": "onboarding"}
+    url, hers = "/api/support/schedule-call", token("supplier", supplier)
+    assert (await api.post(url, json=wish | {"urgency": "low"}, headers=hers)).status_code == 201
+    await world.delivery().deliver_due()
+    [mail] = await world.query("SELECT id::text, status FROM transactional_mails")
+    return supplier, mail["id"]
+
+
 async def told(world: World, kind: str) -> list[dict[str, Any]]:
     return [event for event in await world.events() if event["type"].endswith(kind)]
 
@@ -113,6 +128,21 @@ async def test_mautic_9190_an_ambiguous_code_does_not_end_the_emails(
     assert await outcome_of_next(world, clock, supplier) == ("sent", None)
 
 
+async def bounces_softly(
+    world: World, report: Report, clock: ManualClock, supplier: str, **data: Any
+) -> None:
+    """A message to her that is sent now, and bounces a minute later."""
+    row = await world.row(supplier, "first_form_created", due_at=format_time(clock.now_ms()))
+    await world.query(
+        "UPDATE success_interventions SET status = 'sent', sent_at = %s, metadata = %s WHERE id = %s",
+        datetime.fromtimestamp(clock.now_ms() / 1000, UTC),
+        json.dumps({"address_hash": address_hash(ADDRESS, world.settings.secret("secret_key")).hex()}),
+        row,
+    )
+    clock.advance_to(clock.now_ms() + MINUTE)
+    await report("email.bounced", **({"message_id": row, "code": "4.2.2"} | data))
+
+
 async def soft_bounces(
     world: World, report: Report, clock: ManualClock, hours: int, arrived: int | None = None, **data: Any
 ) -> str:
@@ -120,15 +150,7 @@ async def soft_bounces(
     supplier = await world.supplier()
     for number in range(3):
         clock.advance_to(NOW + number * hours * HOUR)
-        row = await world.row(supplier, "first_form_created", due_at=format_time(clock.now_ms()))
-        await world.query(
-            "UPDATE success_interventions SET status = 'sent', sent_at = %s, metadata = %s WHERE id = %s",
-            datetime.fromtimestamp(clock.now_ms() / 1000, UTC),
-            json.dumps({"address_hash": address_hash(ADDRESS, world.settings.secret("secret_key")).hex()}),
-            row,
-        )
-        clock.advance_to(clock.now_ms() + MINUTE)
-        await report("email.bounced", **({"message_id": row, "code": "4.2.2"} | data))
+        await bounces_softly(world, report, clock, supplier, **data)
         if number == arrived:
             clock.advance_to(clock.now_ms() + MINUTE)
             await report("email.delivered", address=ADDRESS)
@@ -244,6 +266,87 @@ async def test_a_refusal_while_sending_is_a_bounce_too(
     assert len(await told(world, "intervention.bounced")) == 1
     mail_server.rcpt = lambda _address: "250 OK"
     assert await outcome_of_next(world, clock, supplier) == ("suppressed", "bounced")
+
+
+async def test_a_hard_bounce_of_an_invitation_to_a_call_ends_the_emails_but_not_those_she_asks_for(
+    world: World, report: Report, clock: ManualClock, api: AsyncClient, token: Token, mail_server: MailServer
+) -> None:
+    supplier, mail = await invited(world, api, token)
+    await report("email.bounced", message_id=f"<{mail}@wedsync.example>", code="5.1.1")
+    assert await outcome_of_next(world, clock, supplier) == ("suppressed", "bounced")
+    assert await told(world, "intervention.bounced") == []
+
+    [call] = await world.query("SELECT id::text FROM support_interactions")
+    await api.patch(
+        f"/api/support/calls/{call['id']}", json={"status": "cancelled"}, headers=token("supplier", supplier)
+    )
+    await world.delivery().deliver_due()
+    assert mail_server.templates() == ["call_invitation", "call_cancelled"]
+
+
+async def test_a_report_on_an_invitation_is_about_the_address_that_it_went_to(
+    world: World, report: Report, clock: ManualClock, api: AsyncClient, token: Token
+) -> None:
+    supplier, mail = await invited(world, api, token)
+    await world.query("UPDATE suppliers SET email = 'new@example.com' WHERE id = %s", supplier)
+    await report("email.bounced", message_id=mail, code="5.1.1")
+    assert await outcome_of_next(world, clock, supplier) == ("sent", None)
+
+
+@pytest.mark.parametrize("by", ["message_id", "address"])
+async def test_a_complaint_about_an_invitation_to_a_call_ends_the_emails_and_opts_her_out(
+    world: World, report: Report, clock: ManualClock, api: AsyncClient, token: Token, by: str
+) -> None:
+    supplier, mail = await invited(world, api, token)
+    await report("email.complained", **({"message_id": mail} if by == "message_id" else {"address": ADDRESS}))
+    [found] = await world.query("SELECT email_opt_out FROM suppliers")
+    assert found["email_opt_out"]
+    assert [event["data"]["scope"] for event in await told(world, "communication.opted_out")] == ["email"]
+    assert await outcome_of_next(world, clock, supplier) == ("suppressed", "complained")
+
+
+async def test_a_refusal_of_an_invitation_while_sending_is_a_bounce_too(
+    world: World, mail_server: MailServer, clock: ManualClock, api: AsyncClient, token: Token
+) -> None:
+    mail_server.rcpt = lambda _address: "550 5.1.1 user unknown"
+    supplier, _ = await invited(world, api, token)
+    assert [each["status"] for each in await world.query("SELECT status FROM transactional_mails")] == [
+        "failed"
+    ]
+    mail_server.rcpt = lambda _address: "250 OK"
+    assert await outcome_of_next(world, clock, supplier) == ("suppressed", "bounced")
+
+
+async def test_one_invitation_that_is_reported_often_bounced_once(
+    world: World, report: Report, clock: ManualClock, api: AsyncClient, token: Token
+) -> None:
+    supplier, mail = await invited(world, api, token)
+    for _ in range(4):
+        await report("email.bounced", message_id=mail, code="4.4.7")
+    assert await outcome_of_next(world, clock, supplier) == ("sent", None)
+
+
+@pytest.mark.parametrize(("arrived", "status"), [(True, ("sent", None)), (False, ("suppressed", "bounced"))])
+async def test_an_invitation_that_arrived_between_soft_bounces_starts_the_count_again(
+    world: World,
+    report: Report,
+    clock: ManualClock,
+    api: AsyncClient,
+    token: Token,
+    arrived: bool,
+    status: tuple[str, str | None],
+) -> None:
+    supplier = await world.supplier()
+    await bounces_softly(world, report, clock, supplier)
+    clock.advance_to(NOW + 2 * HOUR)
+    _, mail = await invited(world, api, token, supplier)
+    for hours in (47, 49):
+        clock.advance_to(NOW + hours * HOUR)
+        await bounces_softly(world, report, clock, supplier)
+    if not arrived:
+        await report("email.bounced", message_id=mail, code="4.2.2")
+    clock.advance_to(clock.now_ms() + 6 * DAY)
+    assert await outcome_of_next(world, clock, supplier) == status
 
 
 async def test_what_is_not_signed_rightly_or_just_now_is_401(
