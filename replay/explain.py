@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from replay.life import brief
 from replay.offsets import WHOLE, Offsets
 from replay.source import Source
 from replay.stream import Stream, Told, as_played, batches
+from scoring.activity import too_many
 from scoring.health import snapshot
 from scoring.machine import TIME, advance, apply, next_due
 from scoring.metrics import COMPONENTS
@@ -125,53 +126,72 @@ def explain(
                 earlier, earlier_to = len(hers), stream.fired_to
     end = stream.last_event_at if until is None else until
     in_stream = until is None and offsets.last is not None
-    steps = follow(state, supplier_id, hers[:earlier], min(earlier_to, end), end, scale)
-    skipped = len(steps)
-    steps += follow(state, supplier_id, hers[earlier:], stream.fired_to if in_stream else end, end, scale)
+    walk = _Walk(state, supplier_id, end, scale)
+    walk.follow(hers[:earlier])
+    walk.pass_time(earlier_to)
+    skipped = len(walk.steps)
+    walk.follow(hers[earlier:])
+    walk.pass_time(stream.fired_to if in_stream else end)
     final = (snapshot(state) if scale is None else brief(state)) if state.seq else None
     from_offset = None if beginning.state is None else beginning.offset
-    return Explanation(supplier_id, steps, final, end, supplier_id in stream.late, from_offset, skipped)
+    return Explanation(supplier_id, walk.steps, final, end, supplier_id in stream.late, from_offset, skipped)
 
 
-def follow(
-    state: State, supplier_id: str, told: Iterable[Told], to: int, until: int, scale: Scale | None = None
-) -> list[Step]:
-    """Every change of the sum or the level by the events up to `until`, and then by time passing up to `to`."""
-    steps: list[Step] = []
-    for event, fire_to in told:
-        if event.at > until:
-            continue
-        _let_time_pass(state, supplier_id, fire_to, scale, steps)
-        if _is_repeated(state, supplier_id, event, scale):
-            continue
-        _let_time_pass(state, supplier_id, event.at, scale, steps)
-        _note(state, event, steps, partial(apply, state, supplier_id, event, scale))
-    _let_time_pass(state, supplier_id, to, scale, steps)
-    return steps
+@dataclass(slots=True)
+class _Walk:
+    """A supplier through her events, change by change, as long as her time has not passed `until` (ms).
 
+    What comes after that, however old, is evaluated later than `until` (contract section 4): it belongs to another day.
+    """
 
-def _let_time_pass(state: State, supplier_id: str, to: int, scale: Scale | None, steps: list[Step]) -> None:
-    """Fire what is due up to `to`, one due time after the other."""
-    while state.due <= to and (due := next_due(state)) <= to:
-        _note(state, None, steps, partial(advance, state, supplier_id, due, scale))
+    state: State
+    supplier_id: str
+    until: int
+    scale: Scale | None
+    steps: list[Step] = field(default_factory=list)
+    _is_over: bool = False
 
+    def follow(self, told: Iterable[Told]) -> None:
+        """Let time pass up to each event, then apply it."""
+        for event, fire_to in told:
+            if too_many(self.state, event) is not None:
+                continue  # a dead letter for the live worker
+            self.pass_time(fire_to)
+            if self._is_over:
+                return
+            if self._is_repeated(event):
+                continue
+            self.pass_time(event.at)
+            if event.at > self.until:
+                self._is_over = True
+                return
+            self._note(event, partial(apply, self.state, self.supplier_id, event, self.scale))
 
-def _is_repeated(state: State, supplier_id: str, event: ActivityEvent, scale: Scale | None) -> bool:
-    """Whether the machine would ignore an event; found out on a copy."""
-    copy = decode(encode(state))
-    apply(copy, supplier_id, event, scale)
-    return copy.recent == state.recent
+    def pass_time(self, to: int) -> None:
+        """Fire what is due up to `to`, one due time after the other; it is over with the first behind `until`."""
+        state = self.state
+        while state.due <= to and (due := next_due(state)) <= to:
+            if due > self.until:
+                self._is_over = True
+                return
+            self._note(None, partial(advance, state, self.supplier_id, due, self.scale))
 
+    def _is_repeated(self, event: ActivityEvent) -> bool:
+        """Whether the machine would ignore an event; found out on a copy."""
+        copy = decode(encode(self.state))
+        apply(copy, self.supplier_id, event, self.scale)
+        return copy.recent == self.state.recent
 
-def _note(state: State, event: ActivityEvent | None, steps: list[Step], act: Callable[[], object]) -> None:
-    points, score_sum, score, level = list(state.points), state.sum, state.score, state.level
-    act()
-    moved = tuple(
-        (component, before, after)
-        for component, (before, after) in enumerate(zip(points, state.points, strict=True))
-        if before != after
-    )
-    if moved or level != state.level:
-        steps.append(
-            Step(state.clock, event, moved, score_sum, state.sum, score, state.score, level, state.level)
+    def _note(self, event: ActivityEvent | None, act: Callable[[], object]) -> None:
+        state = self.state
+        points, score_sum, score, level = list(state.points), state.sum, state.score, state.level
+        act()
+        moved = tuple(
+            (component, before, after)
+            for component, (before, after) in enumerate(zip(points, state.points, strict=True))
+            if before != after
         )
+        if moved or level != state.level:
+            self.steps.append(
+                Step(state.clock, event, moved, score_sum, state.sum, score, state.score, level, state.level)
+            )

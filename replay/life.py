@@ -26,7 +26,8 @@ class Life:
     """A supplier's state and what has come of it so far; whoever takes the lists empties them.
 
     `until` (ms) is the moment that is looked at: `final` is the snapshot of the supplier as of then, and the
-    simulated messages end there. Events behind it are still read: what comes late may belong before it.
+    simulated messages end there. Events behind it are still read: signals that bear their own times may belong before
+    it. What comes late counts in `final` as long as the supplier's clock, at which it is evaluated, has not passed it.
     `scale`: other weights, whose `final` is short, because a snapshot's forecasts are of the usual ones.
     `outreaches`: each simulates the messages of one policy; they share the score. `step_ms`: messages are decided on
     the state at the end of steps of this length, as `success run` does it, instead of that very moment's.
@@ -53,12 +54,14 @@ class Life:
             if too_many(state, event) is not None:
                 continue  # a dead letter for the live worker
             at = event.at
-            if at > self.until and not self._closed:
-                self.close(self.until)
+            limit = at if at > fire_to else fire_to  # noqa: FURB136 - twice as fast as max()
+            if not self._closed:
+                if limit > self.until:
+                    self._reach_the_end(at, fire_to)
+                elif has_messages:
+                    self._live(limit)
             if not state.seq:
                 self.first_at = at
-            if has_messages and not self._closed:
-                self._live(at if at > fire_to else fire_to)  # noqa: FURB136 - twice as fast as max()
             if state.due <= fire_to:
                 self._hear(advance(state, supplier_id, fire_to, scale))
             was_cancelled = state.cancelled
@@ -75,8 +78,20 @@ class Life:
         elif self.cancellations:
             self.cancellations[-1] = (self.cancellations[-1][0], at)
 
+    def _reach_the_end(self, at: int, fire_to: int) -> None:
+        """Close before what happens later than `until`; an event that is evaluated by then still counts."""
+        self._live(self.until + 1)
+        if at > self.until:
+            self.close(self.until)
+        else:
+            self.pass_time(fire_to)
+
     def pass_time(self, to: int) -> None:
-        """Fire what is due at or before `to` (ms); messages are not looked at."""
+        """Fire what is due at or before `to` (ms), without messages; close first if that goes beyond `until`."""
+        if to > self.until and not self._closed:
+            self._hear(advance(self.state, self.id, self.until, self.scale))
+            if next_due(self.state) <= to:
+                self.close(self.until)
         self._hear(advance(self.state, self.id, to, self.scale))
         self._take_changes()
 

@@ -17,6 +17,8 @@ from replay.variant import Variant
 from scoring.time import DAY, HOUR, MINUTE
 from tests.replay_log.logs import MONDAY, PARTITIONS, archive_of, event, logs_of, sorted_rows, suppliers
 from topics.catalog import ACTIVITY
+from topics.partitioner import partition_of
+from topics.time import format_time
 
 END = MONDAY + 60 * DAY
 
@@ -157,6 +159,76 @@ def test_an_explanation_names_the_event_or_the_passing_of_time(tmp_path):
         (3 * DAY, None, 26.25),
         (7 * DAY, None, 16.25),
     ]
+
+
+@pytest.mark.parametrize("whose", ["hers", "another's"])
+def test_a_late_event_does_not_carry_anybody_past_the_moment_that_is_looked_at(tmp_path, whose):
+    """It came when the stream had let the third day pass: what it changed, it changed after the moment."""
+    (her,) = suppliers(1)
+    fourth_day = MONDAY + 4 * DAY
+    lines = [
+        event(her, "supplier.logged_in", MONDAY),
+        event(her, "template.used", fourth_day, template_id="t")
+        if whose == "hers"
+        else beside(her, fourth_day),
+        event(her, "client.imported", MONDAY + DAY, client_id="late"),
+    ]
+    folder = archive_of(tmp_path / "archive", logs_of(lines))
+    told = explain(ArchiveSource(folder), her, MONDAY + 2 * DAY)
+    assert [(step.at, step.sum_after) for step in told.steps] == [(MONDAY, 30.0)]
+    _, found = replayed(folder, tmp_path / "out", until=MONDAY + 2 * DAY)
+    (text,) = found.execute("SELECT snapshot FROM base.suppliers WHERE supplier_id = ?", [her]).fetchone()
+    for state in (told.state, orjson.loads(text)):
+        assert (state["calculated_at"], state["clients"]["known"]) == (format_time(MONDAY), 0)
+
+
+def test_a_late_event_that_is_evaluated_by_the_moment_counts(tmp_path):
+    """The stream has passed the moment, her clock has not: nothing of hers happened in between."""
+    (her,) = suppliers(1)
+    lines = [
+        event(her, "supplier.logged_in", MONDAY),
+        beside(her, MONDAY + 2 * DAY),
+        event(her, "form.created", MONDAY - DAY, form_id="late"),
+    ]
+    folder = archive_of(tmp_path / "archive", logs_of(lines))
+    told = explain(ArchiveSource(folder), her, MONDAY + DAY)
+    assert [(step.at, step.sum_after) for step in told.steps] == [(MONDAY, 30.0), (MONDAY, 36.25)]
+    _, found = replayed(folder, tmp_path / "out", until=MONDAY + DAY)
+    assert found.execute("SELECT sum FROM base.suppliers WHERE supplier_id = ?", [her]).fetchall() == [
+        (36.25,)
+    ]
+
+
+def beside(her, at):
+    """An event of another supplier on the same partition."""
+    other = next(
+        each
+        for each in suppliers(100)[1:]
+        if partition_of(each.encode(), PARTITIONS) == partition_of(her.encode(), PARTITIONS)
+    )
+    return event(other, "supplier.logged_in", at)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_explanation_up_to_a_moment_is_the_beginning_of_the_whole(tmp_path, seed):
+    """With whatever comes late, and it ends where the replay of everybody up to that moment does."""
+    lines = messy(population(6, 40, 50 + seed, MONDAY), seed)
+    folder = archive_of(tmp_path / "archive", logs_of(lines, delay_ms=MINUTE))
+    moments = [MONDAY + days * DAY + 5 * HOUR for days in (8, 17, 26)]
+    outputs = [tmp_path / str(moment) for moment in moments]
+    found = [replayed(folder, out, until=moment)[1] for moment, out in zip(moments, outputs, strict=True)]
+    for supplier_id in {line["subject"] for line in lines if "subject" in line}:
+        whole = explain(ArchiveSource(folder), supplier_id)
+        for moment, tables_then in zip(moments, found, strict=True):
+            told = explain(ArchiveSource(folder), supplier_id, moment)
+            assert told.steps == [step for step in whole.steps if step.at <= moment]
+            rows = tables_then.execute(
+                "SELECT snapshot FROM base.suppliers WHERE supplier_id = ?", [supplier_id]
+            ).fetchall()
+            assert [orjson.loads(text) for (text,) in rows] == (
+                [{**told.state, "changes": []}] if told.state else []
+            )
+            assert told.state is None or told.state["calculated_at"] <= format_time(moment)
 
 
 def test_what_a_supplier_who_is_not_in_the_log_gives_is_nothing(tmp_path):
