@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
@@ -35,7 +36,8 @@ class FlushPolicy:
     """When a lane makes durable what it has handled: at once when caught up, else at these limits.
 
     A lane whose records were appended less than `LIVE_MS` ago keeps up, though more came while it worked:
-    nobody should wait long for what follows from them. One further behind has a backlog, and spares flushes.
+    nobody should wait long for what follows from them. One further behind has a backlog, and spares flushes:
+    the first comes after `seconds`, so that a worker that soon dies has got on, each later one after twice the time.
     """
 
     records: int = 20_000
@@ -43,6 +45,9 @@ class FlushPolicy:
     backlog_seconds: float = 1.0
     hold_records: int = 20_000
     """A partition with this many records waiting is not read for a while."""
+    rest: float = 0.0
+    """While more comes, the next flush waits so many times as long as the last one took, `backlog_seconds` at most.
+    What is urgent need not wait for it."""
 
 
 class PartitionHandler(Protocol):
@@ -62,6 +67,14 @@ class PartitionHandler(Protocol):
         """Return only when the effects of all that was added are durable."""
         ...
 
+    def is_urgent(self) -> bool:
+        """Whether others should not wait long for something of what was added."""
+        ...
+
+    async def flush_urgent(self) -> None:
+        """Return when the effects of what is urgent are durable; the rest is not acked yet."""
+        ...
+
 
 class Consumer(Protocol):
     """What lanes ask of the transport."""
@@ -77,6 +90,27 @@ class Consumer(Protocol):
     def caught_up(self, tp: TP, next_offset: int) -> bool:
         """Whether nothing is left to read."""
         ...
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long flushing takes, so that it does not take all the time."""
+
+    ended_at: float = 0.0
+    """When the last one ended (`time.monotonic`)."""
+    took: float = 0.0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """What happens here is the last one."""
+        began = time.monotonic()
+        yield
+        self.ended_at = time.monotonic()
+        self.took = self.ended_at - began
+
+    def rested(self, policy: FlushPolicy) -> float:
+        """When the next one may be."""
+        return self.ended_at + min(policy.rest * self.took, policy.backlog_seconds)
 
 
 class Lane:
@@ -100,8 +134,12 @@ class Lane:
         self._unacked_records = 0
         self._oldest_unacked_at = 0.0
         self._appended_ms = 0
+        self._backlog_wait = handler.policy.seconds
+        self._pace = Pace()
+        self._urgent_pace = Pace()
         self._task = asyncio.create_task(self._run(), name=f"lane {tp.topic}[{tp.partition}]")
         self._working: asyncio.Task[Any] | None = None
+        """What was begun with `to_the_end`: asyncio itself holds tasks weakly."""
 
     @property
     def idle(self) -> bool:
@@ -116,6 +154,11 @@ class Lane:
             self._held = True
             self._engine.consumer.hold(self.tp)
         self._changed.set()
+
+    def look_again(self) -> None:
+        """Something has changed that may make a flush due."""
+        if self._unacked:
+            self._changed.set()
 
     def drop_waiting(self) -> None:
         """Forget what was not begun (it is read again after the rebalance) and flush the rest at once."""
@@ -155,8 +198,8 @@ class Lane:
                     # Taken under the lock: a batch is either waiting, and may be dropped, or begun.
                     if self._waiting:
                         await self._add(self._waiting.popleft())
-                    if self._unacked and self._flush_is_due():
-                        await self.flush()
+                    if self._unacked:
+                        await self._flush_what_is_due()
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may be acked after it
             self._engine.fail_stop(f"{self.tp.topic} partition {self.tp.partition}", error)
 
@@ -168,7 +211,7 @@ class Lane:
         if not self._unacked:
             await self._changed.wait()
             return
-        left = self._oldest_unacked_at + self._longest_wait() - time.monotonic()
+        left = min(self._flush_at(), self._flush_urgent_at()) - time.monotonic()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout=max(left, 0))
 
@@ -191,23 +234,52 @@ class Lane:
         self.last_record_ms = self._engine.now_ms()
         self._appended_ms = batch[-1].timestamp
 
-    def _flush_is_due(self) -> bool:
+    async def _flush_what_is_due(self) -> None:
+        now = time.monotonic()
+        if self._flush_at() <= now:
+            await self.flush()
+        elif self._flush_urgent_at() <= now:
+            self._engine.assert_healthy()
+            with self._urgent_pace.measured():
+                await self.handler.flush_urgent()
+            self._engine.assert_healthy()
+
+    def _flush_at(self) -> float:
+        """When (`time.monotonic`) all is to be flushed, as things stand."""
         policy = self.handler.policy
         if self._engine.closing or self._unacked_records >= policy.records:
-            return True
-        if time.monotonic() - self._oldest_unacked_at >= self._longest_wait():
-            return True
+            return 0.0
+        rested = 0.0 if self._engine.nothing_comes else self._pace.rested(policy)
+        if self._caught_up():
+            return rested
+        if self._has_backlog():
+            return self._oldest_unacked_at + self._backlog_wait
+        return max(self._oldest_unacked_at + policy.seconds, rested)
+
+    def _flush_urgent_at(self) -> float:
+        """When what is urgent is to be flushed, if there is something."""
+        if not self.handler.is_urgent():
+            return math.inf
+        policy = self.handler.policy
+        if self._caught_up():
+            return self._urgent_pace.rested(policy)
+        if self._has_backlog():
+            return math.inf
+        return max(self._oldest_unacked_at, self._urgent_pace.ended_at) + policy.seconds
+
+    def _caught_up(self) -> bool:
         return not self._waiting and self._engine.consumer.caught_up(self.tp, self.next_offset or 0)
 
-    def _longest_wait(self) -> float:
-        behind_ms = self._engine.now_ms() - self._appended_ms
-        policy = self.handler.policy
-        return policy.seconds if behind_ms < LIVE_MS else policy.backlog_seconds
+    def _has_backlog(self) -> bool:
+        return self._engine.now_ms() - self._appended_ms >= LIVE_MS
 
     async def flush(self) -> None:
         """Make durable what was handled, then ack it. Hold the lock."""
         self._engine.assert_healthy()
-        await self.handler.flush()
+        with self._pace.measured():
+            await self.handler.flush()
+        policy = self.handler.policy
+        self._backlog_wait = min(2 * self._backlog_wait, policy.backlog_seconds)
         self._engine.assert_healthy()
         for event in self._unacked:
             event.ack()
@@ -234,6 +306,8 @@ class Engine:
         """A rebalance or the end begins: flush and let go."""
         self.open = asyncio.Event()
         """Sources are being read."""
+        self.nothing_comes = False
+        """The last fetch brought nothing, of any partition."""
         self.now_ms = now_ms
         self.lanes: dict[TP, Lane] = {}
         self.progress: dict[TP, int] = {}
@@ -281,6 +355,13 @@ class Engine:
     def expects_gaps(self, topic: str) -> bool:
         """Whether missing offsets are in the nature of a topic."""
         return topic in self._compacted_topics
+
+    def on_fetched(self, *, something: bool) -> None:
+        """A fetch is over."""
+        self.nothing_comes = not something
+        if self.nothing_comes:
+            for lane in self.lanes.values():
+                lane.look_again()
 
     def on_sources_open(self) -> None:
         """Reading begins."""

@@ -68,7 +68,8 @@ class Supplier:
 class Flush:
     """What a partition owes the outside, in the order of sending: acked health before the signals.
 
-    `changelog` goes last and in order: its last record (the partition's meta) vouches for all before it.
+    `changelog` goes last and in order. In a `whole` one its last record, the partition's meta, vouches for everything
+    up to `watermark`. Another is of some suppliers only and vouches for nothing beyond them.
     """
 
     health: list[tuple[bytes, bytes]]
@@ -76,6 +77,7 @@ class Flush:
     dead_letters: list[DeadLetter]
     changelog: list[tuple[bytes, bytes]]
     watermark: int
+    whole: bool = True
 
     def __bool__(self) -> bool:
         return bool(self.changelog)
@@ -222,6 +224,7 @@ class PartitionFold:
             if at > self.stream_time:  # noqa: PLR1730 - as above
                 self.stream_time = at
             if offset <= self._ahead_until and self._already_holds(event.subject, offset):
+                self.counters.events += 1
                 continue
             if not supplier.waiting:
                 waiting.append(supplier)
@@ -238,6 +241,7 @@ class PartitionFold:
         for event, place, record in supplier.waiting:
             if (reason := too_many(state, event)) is not None:
                 self._refuse(record, reason)
+                self.counters.events -= 1
                 continue
             if grace is not None and state.due <= times[place] - grace:
                 self._gather_fired(supplier_id, advance(state, supplier_id, times[place] - grace))
@@ -383,28 +387,51 @@ class PartitionFold:
         """`take_flush`, with a pause after each slice of suppliers; to be finished before anything else is asked."""
         if self.watermark == self._flushed_watermark and not self._touched:
             return Flush([], [], [], [], self.watermark)
-        health: list[tuple[bytes, bytes]] = []
-        changelog: list[tuple[bytes, bytes]] = []
-        for number, supplier in enumerate(self._touched, 1):
+        flush = yield from self._taking(supplier for supplier in self._touched if supplier.touched)
+        counters = self.counters
+        meta = Meta(self.partitions, counters.events, counters.unknown, counters.refused)
+        flush.changelog.append((META_KEY, pack(self._header(NEVER), meta.encode())))
+        flush.watermark, flush.whole, self.full = self.watermark, True, False
+        return flush
+
+    @property
+    def has_signals(self) -> bool:
+        """Whether signals wait to be sent."""
+        return bool(self._signals)
+
+    def taking_signals(self) -> Generator[None, None, Flush]:
+        """`taking_flush` of those suppliers only that have signals to send: few, where a whole flush would be long.
+
+        The meta record stays as it is: after a crash the log is read again from there, and whoever has a newer
+        record is not folded twice.
+        """
+        flush = yield from self._taking(
+            self._suppliers[key.decode()] for key in dict.fromkeys(key for _, key, _ in self._signals)
+        )
+        return flush
+
+    def _taking(self, suppliers: Iterable[Supplier]) -> Generator[None, None, Flush]:
+        """All signals and dead letters, and these suppliers' snapshots and state records."""
+        self._dead_letters.sort(key=itemgetter(0))  # what is refused when it is folded is noted later
+        dead_letters = [letter for _, letter in self._dead_letters]
+        flush = Flush([], self._signals, dead_letters, [], self._flushed_watermark, whole=False)
+        self._signals, self._dead_letters = [], []
+        for number, supplier in enumerate(suppliers, 1):
             if number % SLICE == 0:
                 yield
             supplier.touched = False
             key, state = supplier.id.encode(), supplier.state
             if state.dirty:
-                health.append((key, self._snapshot_event(supplier.id, state)))
-            changelog.append((key, pack(self._header(state.due), encode(state))))
-        counters = self.counters
-        meta = Meta(self.partitions, counters.events, counters.unknown, counters.refused)
-        changelog.append((META_KEY, pack(self._header(NEVER), meta.encode())))
-        self._dead_letters.sort(key=itemgetter(0))  # a supplier's are refused when her events are folded
-        dead_letters = [letter for _, letter in self._dead_letters]
-        flush = Flush(health, self._signals, dead_letters, changelog, self.watermark)
-        self._signals, self._dead_letters, self.full = [], [], False
+                flush.health.append((key, self._snapshot_event(supplier.id, state)))
+            flush.changelog.append((key, pack(self._header(state.due), encode(state))))
         return flush
 
     def confirm(self, flush: Flush) -> None:
         """Take a flush that all brokers have acked as the state to continue from."""
         self._encoded.update(flush.changelog)
+        if not flush.whole:
+            self._touched = [supplier for supplier in self._touched if supplier.touched]
+            return
         self._flushed_watermark = flush.watermark
         if len(self._suppliers) > self.capacity:
             self._forget_the_least_recent()

@@ -62,6 +62,14 @@ class InterventionHandler:
             for each in records
         ]
 
+    def is_urgent(self) -> bool:
+        """Nothing is more urgent than the rest."""
+        return False
+
+    async def flush_urgent(self) -> None:
+        """Commit all there is."""
+        await self.flush()
+
     async def flush(self) -> None:
         """Commit the transaction, then have the dead letters acked."""
         if not self._records:

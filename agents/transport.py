@@ -235,6 +235,7 @@ class BatchConsumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - as above
         """Fetch once; a message for each partition that something came from."""
         records, _ = await self._wait_next_records(timeout)
+        self.app.engine.on_fetched(something=bool(records))
         if not records or self.should_stop:
             return
         seeks = self._seeks_before_fetch

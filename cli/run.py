@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import click
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from agents.activity import POLICY as SCORING_POLICY
 from agents.delivery import Delivery
 from agents.failure import WorkerFailedError
 from agents.inprocess import InProcessWorker
@@ -147,6 +148,7 @@ async def _run(settings: Settings, policy: Policy, recording: Recording, until: 
             ingest_clock,
             append_time=lambda _record: ingest_clock.now_ms(),
             policy=policy,
+            scoring_policy=replace(SCORING_POLICY, rest=0.0),
         )
         live = await stack.enter_async_context(LiveWorker(settings, worker))
         progress = stack.enter_context(StepProgress(len(recording.entries)))

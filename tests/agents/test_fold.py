@@ -8,13 +8,14 @@ import orjson
 import pytest
 
 from agents.fold import PartitionFold, WrongStateError
+from agents.slices import at_once
 from agents.state_record import META_KEY, StateHeader, newest, pack
 from bench.activity import activity
 from scoring.time import DAY, HOUR
 from tests.agents.records import PARTITIONS, T0, FakeRecord, event_record, numbered, suppliers_of
 from tests.chaos.log import Event, Outcome, differences
 from tests.chaos.poison import poisoned
-from topics.catalog import CONDITIONS
+from topics.catalog import CONDITIONS, MILESTONES
 from topics.partitioner import partition_of
 
 HERE = 0
@@ -141,6 +142,41 @@ def test_a_flush_has_one_snapshot_a_supplier_and_ends_with_the_partition_s_meta_
     assert {StateHeader.of(value).offset for _, value in flush.changelog} == {2}
 
 
+def test_a_flush_of_signals_is_of_those_suppliers_only_who_have_some_and_leaves_the_meta_record() -> None:
+    fold = new_fold()
+    fold.process(numbered([event_record(ANNA), event_record(BELLE)]))
+    fold.confirm(fold.take_flush())
+    fold.process([event_record(ANNA, offset=2), event_record(BELLE, "form.created", offset=3, form_id="f")])
+    assert fold.has_signals
+    urgent = at_once(fold.taking_signals())
+    assert [key.decode() for key, _ in urgent.health] == [BELLE]
+    assert [key.decode() for key, _ in urgent.changelog] == [BELLE]
+    assert [topic for topic, _, _ in urgent.signals] == [MILESTONES]
+    assert not urgent.whole
+    fold.confirm(urgent)
+    assert not fold.has_signals
+    rest = fold.take_flush()
+    assert [key.decode() for key, _ in rest.health] == [ANNA]
+    assert [key for key, _ in rest.changelog] == [ANNA.encode(), META_KEY]
+    assert rest.signals == []
+
+
+def test_what_has_gone_out_with_a_flush_of_signals_is_not_folded_again_after_a_crash() -> None:
+    fold = new_fold()
+    records = numbered([event_record(ANNA), event_record(BELLE, "form.created", form_id="f")])
+    fold.process(records[:1])
+    whole = fold.take_flush()
+    fold.confirm(whole)
+    fold.process(records[1:])
+    urgent = at_once(fold.taking_signals())
+    again = new_fold()
+    again.recover(dict([*whole.changelog, *urgent.changelog]))
+    assert again.watermark == 0
+    again.process(records)
+    assert not again.has_signals
+    assert again.counters.events == 2
+
+
 def test_a_flush_without_anything_new_is_empty() -> None:
     fold = new_fold()
     fold.process(numbered([event_record(ANNA)]))
@@ -182,7 +218,7 @@ def test_where_a_batch_ends_changes_neither_signals_nor_their_order(seed: int) -
 
 
 def crash_and_recover(records: list[FakeRecord], seed: int) -> Outcome:
-    """Fold in random batches; now and then a flush is cut short anywhere, and a new fold takes over."""
+    """Fold in random batches; now and then a flush, whole or of signals, is cut short, and a new fold takes over."""
     rng = Random(seed)  # noqa: S311 - a test
     outcome, log = Outcome(), {}
     fold, position = PartitionFold(0, 1, capacity=10), 0
@@ -192,7 +228,7 @@ def crash_and_recover(records: list[FakeRecord], seed: int) -> Outcome:
         position += step
         if rng.random() < 0.5:
             continue
-        flush = fold.take_flush()
+        flush = at_once(fold.taking_signals()) if rng.random() < 0.5 else fold.take_flush()
         everything = [
             *(("health", key, value) for key, value in flush.health),
             *(("signal", key, value) for _, key, value in flush.signals),
