@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 import msgspec
 
 from agents.state_record import SCHEMA_VERSION
+from runtime.durable import sync_folder
 
 FORMAT = 1
 BLOCK_RECORDS = 1_000
@@ -72,7 +73,7 @@ def write(path: Path, header: SnapshotHeader, keys: Sequence[bytes], values: Seq
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 class Snapshot:
@@ -141,12 +142,3 @@ def _read_frame(file: BinaryIO) -> bytes:
     if zlib.crc32(content) != checksum:
         raise SnapshotRefusedError("a checksum does not fit: it is damaged")
     return content
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the new name on the disk too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

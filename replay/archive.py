@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from agents.record import Headers, Record
 from replay.kafka_log import Bounds, LogError
+from runtime.durable import sync_folder
 
 _NAME = re.compile(r"(\d{5,})-(\d{15,})-(\d{15,})\.parquet").fullmatch
 _UNFINISHED = ".unfinished"
@@ -149,7 +150,7 @@ def write(
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(place / name)
-        _sync_folder(place)
+        sync_folder(place)
 
 
 def bounds(folder: Path, topic: str) -> dict[int, Bounds]:
@@ -228,12 +229,3 @@ def _headers(column: pa.Array) -> list[Headers]:
     if not len(column.flatten()):
         return [_NO_HEADERS] * len(column)
     return [tuple((header["name"], header["value"]) for header in row) for row in column.to_pylist()]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
