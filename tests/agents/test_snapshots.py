@@ -27,27 +27,32 @@ from agents.transport import Batch
 from runtime.settings import Settings
 from scoring.time import DAY
 from tests.agents.records import event_record, suppliers_of
-from tests.agents.worker import ANNA, EVERYWHERE, all_read, now_ms, running, send, until, values
+from tests.agents.worker import (
+    ANNA,
+    EVERYWHERE,
+    Seen,
+    all_read,
+    noting_offsets,
+    now_ms,
+    running,
+    send,
+    until,
+    values,
+)
 from tests.chaos.log import differences, merged, published, read, sequential
 from topics.catalog import CONDITIONS, HEALTH, full_name
 
 pytestmark = pytest.mark.stack
 
-Seen = dict[int, list[int]]
-
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Partition → the offsets of the changelog that recoveries have read."""
-    offsets: Seen = {}
-    take = PartitionStore._take
 
-    def spy(self: PartitionStore, number: int, records: Batch, last_offset: int) -> None:
-        offsets.setdefault(number, []).extend(record.offset for record in records)
-        take(self, number, records, last_offset)
+    def noted(_: PartitionStore, number: int, records: Batch, _last_offset: int) -> tuple[int, Batch]:
+        return number, records
 
-    monkeypatch.setattr(PartitionStore, "_take", spy)
-    return offsets
+    return noting_offsets(monkeypatch, PartitionStore, "_take", noted)
 
 
 def forms(round_: int) -> list[Any]:

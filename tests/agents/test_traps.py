@@ -29,10 +29,12 @@ from tests.agents.worker import (
     ANNA,
     DEADLINE_S,
     EVERYWHERE,
+    Seen,
     SpyWriter,
     all_read,
     ends,
     no_lag,
+    noting_offsets,
     now_ms,
     running,
     send,
@@ -45,21 +47,15 @@ from topics.partitioner import partition_of
 
 pytestmark = pytest.mark.stack
 
-Seen = dict[int, list[int]]
-
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Partition → the offsets that reached the scoring agent of any worker, in order."""
-    offsets: Seen = {}
-    add = ScoringHandler.add
 
-    async def spy(self: ScoringHandler, records: Sequence[Record]) -> None:
-        offsets.setdefault(self.fold.partition, []).extend(record.offset for record in records)
-        await add(self, records)
+    def noted(handler: ScoringHandler, records: Sequence[Record]) -> tuple[int, Sequence[Record]]:
+        return handler.fold.partition, records
 
-    monkeypatch.setattr(ScoringHandler, "add", spy)
-    return offsets
+    return noting_offsets(monkeypatch, ScoringHandler, "add", noted)
 
 
 # --- trap 1: events are skipped after every recovery or rebalance

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import pytest
 
 from agents.inprocess import InProcessWorker
 from agents.record import DeadLetter
@@ -20,6 +21,8 @@ from topics.catalog import ACTIVITY
 
 DEADLINE_S = 30.0
 ANNA, BELLE = suppliers_of(0, 2)
+Seen = dict[int, list[int]]
+"""Partition → offsets, in order."""
 EVERYWHERE = [supplier for partition in range(PARTITIONS) for supplier in suppliers_of(partition, 5)]
 
 
@@ -36,6 +39,22 @@ class SpyWriter:
         if self.fails:
             raise RuntimeError("Postgres is away")
         self.written += [(topic, record.key) for record in records]
+
+
+def noting_offsets(
+    monkeypatch: pytest.MonkeyPatch, owner: type, method: str, noted: Callable[..., tuple[int, Sequence[Any]]]
+) -> Seen:
+    """Listen to a method: the offsets it is given. `noted` tells partition and records from its arguments."""
+    seen: Seen = {}
+    original = getattr(owner, method)
+
+    def spy(*arguments: Any) -> Any:
+        partition, records = noted(*arguments)
+        seen.setdefault(partition, []).extend(record.offset for record in records)
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, method, spy)
+    return seen
 
 
 @asynccontextmanager
