@@ -7,7 +7,7 @@ slower (docs/performance.md). An ordinary build, editable or not, never comes he
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -41,7 +41,8 @@ class CompiledCore(BuildHookInterface[Any]):
         from setuptools import Distribution, Extension  # noqa: PLC0415
         from setuptools.command.build_ext import build_ext  # noqa: PLC0415
 
-        made = mkdtemp(prefix="success-compiled-")
+        self._made = TemporaryDirectory(prefix="success-compiled-")
+        made = self._made.name
         sources = {name: f"{name.replace('.', '/')}.py" for name in MODULES}
         extensions = cythonize(
             [Extension(name, [source], extra_compile_args=["-O3"]) for name, source in sources.items()],
@@ -55,3 +56,8 @@ class CompiledCore(BuildHookInterface[Any]):
         for output in build.get_outputs():
             build_data["force_include"][output] = str(Path(output).relative_to(f"{made}/lib"))
         build_data["pure_python"], build_data["infer_tag"] = False, True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was compiled, now that the wheel has it; after a failure the end of the process does."""
+        del version, build_data, artifact_path
+        self._made.cleanup()
