@@ -20,6 +20,7 @@ from cli.stack import Stack
 from runtime.embedded import Addresses
 from runtime.settings import Settings
 from store.migrate import migrate as create_tables
+from tests.delivery.mail_server import MailServer
 from tests.stack.containers import servers_in_containers
 from tests.stack.sink import mail_sink
 
@@ -48,6 +49,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
             embedded = Stack(ephemeral=True)
             cleanup.callback(embedded.stop)
             yield embedded.start()
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    """An SMTP server that answers as it is told and keeps what it accepts."""
+    server = MailServer()
+    server.start()
+    yield server
+    server.stop()
 
 
 def servers_from_environment() -> tuple[str, str] | None:

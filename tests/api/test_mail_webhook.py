@@ -31,14 +31,6 @@ Token = Callable[..., Authorization]
 
 
 @pytest.fixture
-def mail_server():
-    server = MailServer()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 async def world(world: World, settings: Settings, mail_server: MailServer) -> World:
     world.settings = settings.model_copy(update={"smtp_url": mail_server.url})
     return world

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,15 +15,6 @@ from tests.delivery.mail_server import MailServer
 __all__ = ["api", "clock", "token", "world"]
 
 Send = Callable[..., Awaitable[Response]]
-
-
-@pytest.fixture
-def mail_server() -> Iterator[MailServer]:
-    """An SMTP server that answers as it is told and keeps what it accepts."""
-    server = MailServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from uuid import UUID, uuid4, uuid5
 import psycopg
 import pytest
 from httpx import ASGITransport, AsyncClient, Response
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from api.app import build_app
 from api.auth import sign
@@ -22,14 +20,15 @@ from runtime.embedded import Addresses
 from runtime.settings import Settings
 from scoring.policy import Policy
 from store import health
-from store.database import Role as DatabaseRole
-from store.database import open_pool
 from store.migrate import migrate
+from tests.api.conftest import clock, world
 from tests.conftest import own_settings
 from tests.dashboard.seed import seed
-from tests.delivery.world import NOW, World
+from tests.delivery.world import World
 from tests.store.databases import database
 from topics.time import format_time
+
+__all__ = ["clock", "world"]
 
 CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 
@@ -70,22 +69,6 @@ def settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Settings with topics and a database that the tests of the dashboard share; each makes suppliers of its own."""
     with own_settings(stack, tmp_path_factory.mktemp("dashboard") / "state") as own:
         yield own
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """Nine on a Monday morning in London, until it is moved."""
-    return ManualClock(NOW)
-
-
-@pytest.fixture
-async def world(settings: Settings, clock: ManualClock) -> AsyncIterator[World]:
-    """Suppliers and rows in the test's database, and deliveries with the same clock."""
-    pool: AsyncConnectionPool[AsyncConnection] = await open_pool(settings.database_url, DatabaseRole.WRITER)
-    made = World(settings, pool, clock, Policy.load())
-    yield made
-    await made.close()
-    await pool.close()
 
 
 @asynccontextmanager

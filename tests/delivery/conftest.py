@@ -24,15 +24,6 @@ Pool = AsyncConnectionPool[AsyncConnection]
 
 
 @pytest.fixture
-def mail_server() -> Iterator[MailServer]:
-    """An SMTP server that answers as it is told and keeps what it accepts."""
-    server = MailServer()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def settings(stack: Addresses, tmp_path: Path, mail_server: MailServer) -> Iterator[Settings]:
     """Settings with a migrated database of their own and the test's mail server; no topics."""
     name = f"d{uuid.uuid4().hex[:12]}"
