@@ -45,7 +45,7 @@ VARIANT_COLUMNS = (
     "unsubscribed",
 )
 Days = Literal["1", "7", "28", "90"]
-Short = Annotated[str, Query(max_length=80)]
+Short = Annotated[str, Query(max_length=80, pattern=r"^[^\x00]*$")]
 
 
 @router.get("/dashboard/messages")

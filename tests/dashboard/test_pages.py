@@ -133,6 +133,8 @@ WRONG = (
     "/dashboard/changes?after=2026-01-01|x",
     "/dashboard/changes?days=0",
     "/dashboard/messages?days=3",
+    "/dashboard/messages/list?template=%00",
+    "/dashboard/messages/list?reason=%00",
     "/dashboard/system/dead-letter?partition=-1&offset=0",
 )
 
