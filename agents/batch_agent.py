@@ -29,6 +29,8 @@ BatchEvent = EventT[Batch]
 T = TypeVar("T")
 
 LIVE_MS = 5_000
+TURNS = 8
+"""In a backlog the lanes of so many partitions flush in turn: while one waits for the brokers the others fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,11 @@ class FlushPolicy:
     backlog_seconds: float = 1.0
     hold_records: int = 20_000
     """A partition with this many records waiting is not read for a while."""
+    urgent_seconds: float = 0.25
+    """What is urgent waits no longer for the rest while a lane keeps up."""
     rest: float = 0.0
     """While more comes, the next flush waits so many times as long as the last one took, `backlog_seconds` at most.
-    What is urgent need not wait for it."""
+    What is urgent need not wait for that."""
 
 
 class PartitionHandler(Protocol):
@@ -134,7 +138,7 @@ class Lane:
         self._unacked_records = 0
         self._oldest_unacked_at = 0.0
         self._appended_ms = 0
-        self._backlog_wait = handler.policy.seconds
+        self._backlog_wait = handler.policy.seconds * (1 + tp.partition % TURNS / TURNS)
         self._pace = Pace()
         self._urgent_pace = Pace()
         self._task = asyncio.create_task(self._run(), name=f"lane {tp.topic}[{tp.partition}]")
@@ -265,7 +269,7 @@ class Lane:
             return self._urgent_pace.rested(policy)
         if self._has_backlog():
             return math.inf
-        return max(self._oldest_unacked_at, self._urgent_pace.ended_at) + policy.seconds
+        return max(self._oldest_unacked_at, self._urgent_pace.ended_at) + policy.urgent_seconds
 
     def _caught_up(self) -> bool:
         return not self._waiting and self._engine.consumer.caught_up(self.tp, self.next_offset or 0)

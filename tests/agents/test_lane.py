@@ -151,7 +151,7 @@ async def test_what_is_urgent_waits_for_no_rest_and_is_not_acked_before_the_whol
     assert (world.did(), world.acked) == (["whole"], 2)
 
 
-async def test_what_is_urgent_goes_out_each_second_while_more_comes(world: World) -> None:
+async def test_what_is_urgent_goes_out_four_times_a_second_while_more_comes(world: World) -> None:
     world.at_the_end, world.flush_takes = True, 2.0
     await world.comes()
     world.at_the_end = False
@@ -160,7 +160,7 @@ async def test_what_is_urgent_goes_out_each_second_while_more_comes(world: World
         world.urgent = True
         await world.comes()
         assert world.did() == []
-        await world.passes(1.1)
+        await world.passes(0.3)
         assert world.did() == ["urgent"]
 
 
