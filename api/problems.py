@@ -169,4 +169,7 @@ async def _kafka_away(_request: Request, error: Exception) -> Response:
 async def _unexpected(_request: Request, _error: Exception) -> Response:
     # The server logs the error with its traceback; the answer tells nothing of our insides.
     detail = "something went wrong on our side; it is logged"
-    return problem_response(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
+    # The server hangs up after this: a proxy that kept the connection would fail somebody's next request.
+    return problem_response(
+        Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, headers={"Connection": "close"})
+    )

@@ -14,14 +14,16 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from fastapi import FastAPI, Query
-from httpx import AsyncClient, Response
+from httpx import AsyncClient, Client, Response
 from jwt.algorithms import ECAlgorithm
 
 from api.app import build_app
 from api.auth import AnyCaller, OwnSupplier, ServiceOnly, Staff, TokenError, Tokens
+from api.problems import install
 from api.services import InServices
 from runtime.settings import Settings, SettingsError
 from tests.api.conftest import running
+from tests.browser.serving import free_ports, serving
 
 pytestmark = pytest.mark.stack
 
@@ -48,9 +50,12 @@ def add_routes(app: FastAPI) -> None:
     async def service(caller: ServiceOnly, days: Annotated[int, Query(ge=1)] = 1) -> str:
         return f"{caller.role} {days}"
 
-    @app.get("/test/broken")
-    async def broken() -> None:
-        raise RuntimeError("the password is hunter2")
+    app.get("/test/broken")(broken)
+
+
+def broken() -> None:
+    """A handler with a mistake in it."""
+    raise RuntimeError("the password is hunter2")
 
 
 @pytest.fixture
@@ -232,6 +237,16 @@ async def test_every_error_is_a_problem(api: AsyncClient, token) -> None:
     assert assert_problem(wrong, 422)["errors"][0]["field"] == "days"
     broken = assert_problem(await api.get("/test/broken"), 500)
     assert "hunter2" not in str(broken)
+
+
+def test_nobody_uses_a_connection_again_that_the_server_leaves_after_an_unexpected_error() -> None:
+    app = FastAPI()
+    install(app)
+    app.get("/test/broken")(broken)
+    [port] = free_ports(1)
+    with serving(app, port) as url, Client(base_url=url) as client:
+        for _ in range(20):  # a connection that is kept is reset under one of them
+            assert assert_problem(client.get("/test/broken"), 500)
 
 
 async def test_openapi_says_what_problems_look_like(api: AsyncClient) -> None:
