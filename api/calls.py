@@ -118,7 +118,10 @@ class PreferredTime(_Body):
 
 
 class CallResponse(_Body):
-    """A call. `confirmed` is false while it has no time; `proposedTimes` are free ones to move it to."""
+    """A call. `confirmed` is false while it has no time, and once it is cancelled.
+
+    `proposedTimes` are free times to move it to.
+    """
 
     id: str
     supplier_id: str
@@ -255,7 +258,7 @@ def _fields(call: Call, caller: Caller) -> dict[str, Any]:
         "interaction_type": call.interaction_type,
         "reason": _REASONS.get(call.interaction_type),
         "status": call.status,
-        "confirmed": call.scheduled_at is not None,
+        "confirmed": call.scheduled_at is not None and call.status != "cancelled",
         "scheduled_at": _text(call.scheduled_at),
         "ends_at": _text(call.ends_at),
         "completed_at": _text(call.completed_at),

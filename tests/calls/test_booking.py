@@ -98,7 +98,8 @@ async def test_two_suppliers_never_get_the_same_time(world: World, schedule: Sen
 
 async def test_a_cancelled_call_gives_its_time_back(world: World, schedule: Send, patch: Send) -> None:
     first = (await schedule(await world.supplier(), TEN)).json()
-    assert (await patch(first["id"], status="cancelled")).json()["status"] == "cancelled"
+    cancelled = (await patch(first["id"], status="cancelled")).json()
+    assert (cancelled["status"], cancelled["confirmed"]) == ("cancelled", False)
     assert (await schedule(await world.supplier(), TEN)).json()["scheduledAt"] == TEN
 
 
