@@ -30,6 +30,8 @@ LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 EVENTS = 100_000 if LONG else 6_000
 SUPPLIERS = 1_000 if LONG else 150
 KILLS = 8 if LONG else 2
+KILLED_WITHIN_S = 4.0 if LONG else 1.5
+"""In the long form nothing of the backlog is durable for a second or two."""
 RESTARTS = 6 if LONG else 1
 FREEZES = 3 if LONG else 1
 PER_SECOND = 1_200 if LONG else 300
@@ -95,7 +97,7 @@ async def test_a_worker_that_is_killed_again_and_again_loses_and_repeats_nothing
             await worker.child()
             if kill % 4 != 3:  # else it dies while it starts and recovers
                 await worker.ready()
-            await asyncio.sleep(rng.uniform(0.0, 1.5))
+            await asyncio.sleep(rng.uniform(0.0, KILLED_WITHIN_S))
             await worker.kill_child()
         await publishing
         await until_done(settings, [worker])
