@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 FULL_WIDTH = 120
@@ -22,7 +23,7 @@ def show_live(said: dict[str, Any]) -> None:
         f"could be watched for 30 days; holdout {said['holdout']:.0%}"
     )
     for note in said["notes"]:
-        console.print(f"  note: {note}")
+        console.print(f"  note: {escape(note)}")
     console.print(_comparisons(said))
     _conclude(console, said, said["suppliers"])
     _needs(console, said, weeks=True)
