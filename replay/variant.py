@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Sequence
 from copy import deepcopy
@@ -57,11 +58,15 @@ def what_if(policy_file: Path | None, settings: Sequence[str]) -> Variant:
 
 def _with_number(scale: Scale, name: str, text: str) -> Scale:
     try:
-        return scale.with_setting(name, float(text))
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise VariantError(f"--set {name}={text}: a number is needed")
+    try:
+        return scale.with_setting(name, number)
     except ScaleError as error:
         raise VariantError(f"--set {name}={text}: {error}") from error
-    except ValueError as error:
-        raise VariantError(f"--set {name}={text}: a number is needed") from error
 
 
 def _load(path: Path, settings: Sequence[tuple[str, Any]]) -> Policy:

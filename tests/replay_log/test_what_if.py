@@ -180,6 +180,8 @@ def test_precision_and_recall_by_hand(tmp_path):
     [
         ("weights.login", "name=value"),
         ("weights.login=many", "a number is needed"),
+        ("weights.login=nan", "a number is needed"),
+        ("levels.healthy=inf", "a number is needed"),
         ("weights.login=-1", "a number from 0 on"),
         ("weights.logins=20", "weights.login, weights.features"),
         ("levels.at_risk=80", "below levels.healthy"),
