@@ -12,6 +12,7 @@ import click
 
 from agents.delivery import DeliveryCount
 from agents.delivery_service import run_delivery
+from agents.dkim_signing import Signer
 from agents.render import TemplateMissingError
 from cli.errors import UsageError
 from cli.policy import load_policy
@@ -32,6 +33,7 @@ def deliver(once: bool, as_json: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     settings = Settings()
     settings.secret("secret_key")  # complain before anything connects
+    Signer.from_settings(settings)  # so does a key that can't be used
     policy = load_policy(settings)
     rounds: list[DeliveryCount] = []
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from agents.dkim_signing import unsafe_mail
-from cli.errors import one_line
+from agents.dkim_signing import Signer, unsafe_mail
+from cli.errors import UsageError, one_line
 from runtime.settings import PREFIX, Secret, Settings, SettingsError, variable
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def examine() -> list[Finding]:
         *found,
         *_unknown_variables(),
         _secrets(settings),
+        *_files(settings),
         *_mail(settings),
         *asyncio.run(_servers(settings)),
     ]
@@ -106,6 +107,28 @@ def _secrets(settings: Settings) -> Finding:
             "set each to a long random text, or start the embedded stack with `success up`",
         )
     return Finding("secrets", True, "each is set, or the embedded stack's default")
+
+
+def _files(settings: Settings) -> list[Finding]:
+    """The policies and the key that settings name, where a service would refuse to start with them."""
+    from cli.policy import load_policy  # noqa: PLC0415 - templates take their time
+
+    findings = []
+    for name in ("policy", "shadow_policy"):
+        file = getattr(settings, name)
+        if file is None:
+            continue
+        try:
+            load_policy(settings.model_copy(update={"policy": file}))
+        except UsageError as error:
+            findings.append(
+                Finding("policy", False, f"{variable(name)}: {error.format_message()}", "see docs/policy.md")
+            )
+    try:
+        Signer.from_settings(settings)
+    except SettingsError as error:
+        findings.append(Finding("DKIM key", False, str(error), "see docs/settings.md"))
+    return findings
 
 
 def _mail(settings: Settings) -> list[Finding]:

@@ -13,7 +13,9 @@ from cli.up import default_data_dir
 
 @click.command()
 @click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), help="Its folder (default: .success)."
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Its folder; default SUCCESS_STATE_DIR, else .success.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def down(data: Path | None, as_json: bool) -> None:

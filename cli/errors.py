@@ -34,6 +34,9 @@ UNREACHABLE = {
 def explain(error: Exception) -> tuple[str, int]:
     """The line to print for `error`, and the exit code."""
     text = one_line(error.format_message() if isinstance(error, click.ClickException) else str(error))
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # whose text is the whole help
+        path = error.ctx.command_path if error.ctx else "success"
+        return f"error: give a command; `{path} --help` lists them", UsageError.exit_code
     if isinstance(error, click.UsageError):
         is_ours = isinstance(error, UsageError)  # which says itself what to do
         see = f"; see `{error.ctx.command_path} --help`" if error.ctx and not is_ours else ""
@@ -46,6 +49,8 @@ def explain(error: Exception) -> tuple[str, int]:
 def _run_time_line(error: Exception, text: str) -> str:
     """What to say of an error that is not about usage; messages of our own parts say what to do."""
     is_ours = type(error).__module__.partition(".")[0] in OURS
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return one_line(f"{error.filename}: {error.strerror}")
     if is_ours or isinstance(error, (click.ClickException, OSError)):
         return text
     server = _unreachable(error)

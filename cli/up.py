@@ -23,7 +23,9 @@ def default_data_dir() -> Path:
 
 @click.command()
 @click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), help="Its folder (default: .success)."
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Its folder; default SUCCESS_STATE_DIR, else .success.",
 )
 @click.option("--ephemeral", is_flag=True, help="Free ports and a folder that `success down` throws away.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

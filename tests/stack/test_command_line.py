@@ -47,6 +47,11 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (UsageError("no such folder"), 2, "error: no such folder"),
         (SettingsError("SUCCESS_X: wrong"), 2, "error: SUCCESS_X: wrong"),
         (DatabaseError("make the roles first"), 1, "error: make the roles first"),
+        (
+            FileNotFoundError(2, "No such file or directory", "no/x"),
+            1,
+            "error: no/x: No such file or directory",
+        ),
         (KeyError("x"), 1, "error: unexpected KeyError: 'x'; the same command with --debug shows where"),
     ],
 )
@@ -85,12 +90,13 @@ def test_ctrl_c_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["nope"], ["up", "--nope"], ["up", "extra"]])
+@pytest.mark.parametrize("arguments", [["nope"], ["up", "--nope"], ["up", "extra"], [], ["report"]])
 def test_wrong_usage_is_one_line_and_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli_main.run(arguments) == 2
 
     error = capsys.readouterr().err
     assert error.count("\n") == 1
+    assert len(error) < 100
     assert "--help" in error
 
 
@@ -169,6 +175,19 @@ def test_doctor_finds_a_misspelt_variable(
     assert cli_main.run(["doctor"]) == 2
 
     assert "did you mean SUCCESS_PARTITIONS?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["SUCCESS_POLICY", "SUCCESS_SHADOW_POLICY", "SUCCESS_DKIM_KEY"])
+def test_doctor_finds_a_file_that_a_service_could_not_read(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable, value in (NOWHERE | {name: "no/such/file"}).items():
+        monkeypatch.setenv(variable, value)
+
+    assert cli_main.run(["doctor", "--json"]) == 1
+
+    found = [check["found"] for check in json.loads(capsys.readouterr().out)["checks"] if not check["ok"]]
+    assert any(text.startswith(f"{name}: no/such/file") for text in found)
 
 
 @pytest.mark.stack
