@@ -17,10 +17,10 @@ from runtime.settings import Settings
 from scoring.policy import DEFAULT, Policy
 from scoring.time import DAY
 from store.times import to_time
-from tests.delivery.conftest import mail_server, settings
+from tests.delivery.conftest import settings
 from topics.time import format_time, parse_time
 
-__all__ = ["mail_server", "settings"]
+__all__ = ["settings"]
 
 pytestmark = pytest.mark.stack
 
@@ -170,6 +170,8 @@ def test_without_a_holdout_it_says_that_nothing_can_be_said_and_what_is_needed(d
     assert said["everybody"]["says"].startswith("nothing to compare")
     assert said["churn_without_messages"] == pytest.approx(0.1)
     assert all(need["people"] > 1000 for need in said["needed_to_see_target"])
+    assert run(["report", "impact"]) == 0
+    assert "the policy has no holdout ([holdout] share = 0)" in capsys.readouterr().out
 
 
 def test_the_printed_report_says_what_is_real_and_gives_no_bare_lift(database, capsys):

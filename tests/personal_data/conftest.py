@@ -11,9 +11,9 @@ from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.policy import Policy
 from store.database import Role, open_pool
-from tests.calls.conftest import api, clock, mail_server, patch, schedule, settings, token, world
+from tests.calls.conftest import api, clock, patch, schedule, settings, token, world
 
-__all__ = ["api", "clock", "mail_server", "patch", "schedule", "settings", "token", "world"]
+__all__ = ["api", "clock", "patch", "schedule", "settings", "token", "world"]
 
 
 @pytest.fixture

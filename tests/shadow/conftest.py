@@ -24,12 +24,12 @@ from scoring.policy import Policy
 from scoring.time import DAY, HOUR
 from store.database import Role, open_pool
 from tests.agents_interventions.factory import Record
-from tests.delivery.conftest import mail_server, settings
+from tests.delivery.conftest import settings
 from topics.catalog import HEALTH, PROFILES
 from topics.lines import read_line
 from topics.time import parse_time
 
-__all__ = ["mail_server", "settings"]
+__all__ = ["settings"]
 
 START = parse_time("2026-01-05T00:00:00Z")
 STEP = 6 * HOUR
