@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -45,6 +46,8 @@ class Target:
 
     settings: Settings
     addresses: dict[str, str]
+    data_dir: Path | None = None
+    """The folder of the stack that this run started; None for one that it was told of."""
 
 
 @click.command()
@@ -75,6 +78,8 @@ def run(file: Path, until: str | None, keep: bool, data: Path | None, as_json: b
             print_summary(
                 summary, target.addresses if keep else {"mail_dir": target.addresses.get("mail_dir", "")}
             )
+            if keep and target.data_dir is not None:
+                click.echo(f"stop it with: success down --data {shlex.quote(str(target.data_dir.resolve()))}")
 
 
 def _until(text: str | None) -> int | None:
@@ -107,7 +112,7 @@ def _target(keep: bool, data: Path | None) -> Iterator[Target]:
     stack = Stack(folder, ephemeral=True, notify=lambda line: click.echo(line, err=True))
     addresses = stack.start()
     try:
-        yield Target(_settings_for(addresses), addresses.as_json())
+        yield Target(_settings_for(addresses), addresses.as_json(), folder)
     except BaseException:
         stack.stop()
         raise

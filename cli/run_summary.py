@@ -71,8 +71,8 @@ def print_summary(summary: Summary, addresses: dict[str, str]) -> None:
     console.print(
         f"{summary.events:,} events of {summary.suppliers:,} suppliers; {summary.dead_letters:,} dead letters"
     )
-    console.print("levels   " + _line(summary.levels))
-    console.print("signals  " + _line(summary.signals))
+    console.print("levels   " + _line(summary.levels), soft_wrap=True)
+    console.print("signals  " + _line(summary.signals), soft_wrap=True)
     table = Table("template", "channel", "status", "why not sent", "number", box=None, pad_edge=False)
     table.columns[-1].justify = "right"
     for (template, channel, status, reason), number in summary.messages.items():
