@@ -19,7 +19,7 @@ from topics.encoding import STRUCTURED_HEADERS
 SILENCE_MS = 60_000
 """How long a partition must have been caught up and silent before the wall clock moves its time."""
 TICK_S = 1.0
-SLICES_A_FLUSH = 40
+SLICES_A_FLUSH = 160
 """So that very many timers are neither all in memory nor all lost to a crash."""
 HEADERS = list(STRUCTURED_HEADERS)
 NO_HEADERS: list[tuple[str, bytes]] = []

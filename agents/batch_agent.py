@@ -30,7 +30,8 @@ T = TypeVar("T")
 
 LIVE_MS = 5_000
 TURNS = 8
-"""In a backlog the lanes of so many partitions flush in turn: while one waits for the brokers the others fold."""
+"""In a backlog the lanes of so many partitions flush in turn: while one waits for the brokers the others fold, and a
+worker that soon dies has got on with some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,7 @@ class FlushPolicy:
     """When a lane makes durable what it has handled: at once when caught up, else at these limits.
 
     A lane whose records were appended less than `LIVE_MS` ago keeps up, though more came while it worked:
-    nobody should wait long for what follows from them. One further behind has a backlog, and spares flushes:
-    the first comes after `seconds`, so that a worker that soon dies has got on, each later one after twice the time.
+    nobody should wait long for what follows from them. One further behind has a backlog, and spares flushes.
     """
 
     records: int = 20_000
@@ -138,7 +138,7 @@ class Lane:
         self._unacked_records = 0
         self._oldest_unacked_at = 0.0
         self._appended_ms = 0
-        self._backlog_wait = handler.policy.seconds * (1 + tp.partition % TURNS / TURNS)
+        self._backlog_wait = handler.policy.backlog_seconds * (1 + tp.partition % TURNS) / TURNS
         self._pace = Pace()
         self._urgent_pace = Pace()
         self._task = asyncio.create_task(self._run(), name=f"lane {tp.topic}[{tp.partition}]")
@@ -237,6 +237,7 @@ class Lane:
         self.next_offset = max(self.next_offset or 0, event.message.offset + 1)
         self.last_record_ms = self._engine.now_ms()
         self._appended_ms = batch[-1].timestamp
+        batch.clear()  # unacked events are kept until the next flush, which may be far; the records need not be
 
     async def _flush_what_is_due(self) -> None:
         now = time.monotonic()
@@ -282,8 +283,7 @@ class Lane:
         self._engine.assert_healthy()
         with self._pace.measured():
             await self.handler.flush()
-        policy = self.handler.policy
-        self._backlog_wait = min(2 * self._backlog_wait, policy.backlog_seconds)
+        self._backlog_wait = self.handler.policy.backlog_seconds
         self._engine.assert_healthy()
         for event in self._unacked:
             event.ack()
