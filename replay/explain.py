@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from agents.fold import Supplier
 from agents.record import log_append_time
 from replay.life import brief
 from replay.offsets import WHOLE, Offsets
-from replay.source import Source
+from replay.source import OpenSource, Source
 from replay.stream import Stream, Told, as_played, batches
 from scoring.activity import too_many
 from scoring.health import snapshot
@@ -100,7 +100,8 @@ def explain(
 ) -> Explanation:
     """Read a supplier's partition and explain her score up to `until` (ms).
 
-    `until` None: up to the last event read or, where `offsets` has a last one, as far as the records moved time.
+    `until` None: up to the greatest event time in the log, for which all of it is read; where `offsets` has a last
+    one, as far as the records moved time.
     Raises LogError when the log can't be read as asked, or is cut before any exported state.
     """
     hers: list[Told] = []
@@ -124,8 +125,10 @@ def explain(
             stream.process(records)
             if records[-1].offset < span.first:
                 earlier, earlier_to = len(hers), stream.fired_to
-    end = stream.last_event_at if until is None else until
-    in_stream = until is None and offsets.last is not None
+        in_stream = until is None and offsets.last is not None
+        end = stream.last_event_at if until is None else until
+        if until is None and not in_stream:
+            end = max([end, *_last_events(opened, held.keys() - {partition}, played)])
     walk = _Walk(state, supplier_id, end, scale)
     walk.follow(hers[:earlier])
     walk.pass_time(earlier_to)
@@ -135,6 +138,17 @@ def explain(
     final = (snapshot(state) if scale is None else brief(state)) if state.seq else None
     from_offset = None if beginning.state is None else beginning.offset
     return Explanation(supplier_id, walk.steps, final, end, supplier_id in stream.late, from_offset, skipped)
+
+
+def _last_events(opened: OpenSource, partitions: Iterable[int], played: bool) -> Iterator[int]:
+    """The greatest event time (ms) of each of these partitions."""
+    held = opened.bounds()
+    for partition in partitions:
+        beginning = opened.beginning(partition)
+        stream = Stream(partition, len(held), as_played if played else log_append_time)
+        for records in opened.records(partition, beginning.offset, held[partition].end):
+            stream.process(records)
+        yield stream.last_event_at
 
 
 @dataclass(slots=True)

@@ -144,6 +144,24 @@ def test_an_explanation_adds_up_and_ends_where_the_replay_does(tmp_path):
             assert (step["cause"] == "time") == (step["event_type"] is None)
 
 
+def home_of(supplier_id: str) -> int:
+    return partition_of(supplier_id.encode(), PARTITIONS)
+
+
+def test_without_a_moment_time_passes_up_to_the_last_event_of_the_whole_log(tmp_path):
+    """Of whichever partition: as in a replay of everybody."""
+    her, *others = suppliers(20)
+    elsewhere = next(other for other in others if home_of(other) != home_of(her))
+    lines = [event(her, "supplier.logged_in", MONDAY), event(elsewhere, "form.created", MONDAY + 8 * DAY, form_id="f")]
+    folder = archive_of(tmp_path / "archive", logs_of(lines))
+    told = explain(ArchiveSource(folder), her)
+    assert (told.until, told.state["score"]) == (MONDAY + 8 * DAY, 10)
+    _, found = replayed(folder, tmp_path / "out", until=None)
+    assert found.execute("SELECT score FROM base.suppliers WHERE supplier_id = ?", [her]).fetchall() == [
+        (10,)
+    ]
+
+
 def test_an_explanation_names_the_event_or_the_passing_of_time(tmp_path):
     (her,) = suppliers(1)
     lines = [
