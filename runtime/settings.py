@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -64,7 +67,7 @@ class Settings(BaseSettings):
 
     kafka: str = f"127.0.0.1:{DEFAULT_KAFKA_PORT}"
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_sasl_mechanism: str | None = None
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_sasl_username: str | None = None
     kafka_sasl_password: str | None = Field(default=None, repr=False)
     kafka_ssl_cafile: Path | None = None
@@ -128,6 +131,29 @@ class Settings(BaseSettings):
     @classmethod
     def _check_smtp_url(cls, value: str) -> str:
         return _checked_url(value, {"smtp", "smtps"}, "smtp://user:password@host:port or smtps://…")
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _check_jwks_url(cls, value: str | None) -> str | None:
+        return value and _checked_url(value, {"http", "https"}, "https://issuer.example.com/keys")
+
+    @field_validator("kafka_ssl_cafile")
+    @classmethod
+    def _check_cafile(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("there is no such file; give the certificates of the brokers' authority (PEM)")
+        return value
+
+    @field_validator("mail_from", "mail_return_path")
+    @classmethod
+    def _check_sender(cls, value: str) -> str:
+        try:
+            sender = Address(addr_spec=parseaddr(value)[1])
+        except (MessageError, ValueError, IndexError):
+            sender = Address()
+        if not (sender.username and sender.domain):
+            raise ValueError("give an address like WedSync <hello@wedsync.example>")
+        return value
 
     @field_validator("rate_limit")
     @classmethod

@@ -86,6 +86,12 @@ def test_the_environment_goes_before_the_stack(tmp_path: Path, monkeypatch: pyte
     ("variable", "value", "said"),
     [
         ("SUCCESS_PARTITIONS", "0", "greater than or equal to 1"),
+        ("SUCCESS_JWKS_URL", "issuer.example.com/hush", "https://issuer.example.com/keys"),
+        ("SUCCESS_KAFKA_SSL_CAFILE", "/nowhere/hush.pem", "no such file"),
+        ("SUCCESS_KAFKA_SASL_MECHANISM", "hush", "SCRAM-SHA-512"),
+        ("SUCCESS_MAIL_FROM", "hush", "hello@wedsync.example"),
+        ("SUCCESS_MAIL_FROM", "WedSync <a@hush@b>", "hello@wedsync.example"),
+        ("SUCCESS_MAIL_RETURN_PATH", "@hush.example", "hello@wedsync.example"),
         ("SUCCESS_PARTITIONS", "many", "valid integer"),
         ("SUCCESS_KAFKA", "localhost:port", "host:port"),
         ("SUCCESS_DATABASE_URL", "mysql://root:hush@localhost/x", "postgresql://"),
