@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -255,10 +256,23 @@ def snapshot_folder(settings: Settings) -> Path | None:
     return settings.state_dir / "activity-state" if settings.snapshot_seconds else None
 
 
+@contextmanager
+def without_logs(name: str) -> Iterator[None]:
+    """Have a logger say nothing for a while."""
+    noisy = logging.getLogger(name)
+    level = noisy.level
+    noisy.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        noisy.setLevel(level)
+
+
 async def check_topics(settings: Settings) -> None:
     """Raise `TopicsNotReadyError` unless all topics are there, with the same number of partitions each."""
     admin = AIOKafkaAdminClient(**client_options(settings))
-    await admin.start()
+    with without_logs("aiokafka"):  # what it logs when nobody is there, its error says
+        await admin.start()
     try:
         described = await admin.describe_topics(list(wanted_topics(settings.topic_prefix)))
     finally:

@@ -54,6 +54,8 @@ def _run_time_line(error: Exception, text: str) -> str:
     if is_ours or isinstance(error, (click.ClickException, OSError)):
         return text
     server = _unreachable(error)
+    if type(error).__name__ == "KafkaConnectionError":  # its text is a list of Python's
+        return "Kafka can't be reached: check SUCCESS_KAFKA and that it runs; `success doctor` says what is wrong"
     if server:
         return f"{server}: {text or type(error).__name__}; `success doctor` says what is wrong"
     return f"unexpected {type(error).__name__}: {text}; the same command with --debug shows where"

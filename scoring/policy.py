@@ -254,7 +254,8 @@ class Policy(_Table):
             raw = tomllib.loads(path.read_text("utf-8"))
         except OSError as error:
             raise PolicyError(
-                f"{path}: can't be read ({error.strerror}); set SUCCESS_POLICY to a policy file"
+                f"{path}: can't be read ({error.strerror}); name a policy file (SUCCESS_POLICY, or --policy where "
+                "there is one)"
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise PolicyError(f"{path}: is not TOML: {error}") from error

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -147,6 +149,27 @@ def test_errors_of_servers_that_are_away_point_at_the_doctor() -> None:
         assert code == 1
         assert "success doctor" in line
         assert "\n" not in line
+
+
+@pytest.mark.parametrize("command", [["worker"], ["publish", "-"]])
+def test_where_kafka_is_away_a_process_ends_with_one_line(command: list[str], tmp_path: Path) -> None:
+    away = {
+        **NOWHERE,
+        "SUCCESS_SECRET_KEY": "x",
+        "SUCCESS_STATE_DIR": str(tmp_path),
+        "PATH": os.environ["PATH"],
+    }
+    done = subprocess.run(
+        [Path(sys.executable).with_name("success"), *command],
+        env=away,
+        input="{}\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Kafka can't be reached: check SUCCESS_KAFKA")
+    assert done.stderr.count("\n") == 1
 
 
 def test_doctor_finds_every_server_that_is_away_and_says_how_to_mend_it(
