@@ -125,7 +125,7 @@ def build_app(
         compacted_topics=[
             full_name(prefix, n) for n, t in TOPICS.items() if "compact" in t.config["cleanup.policy"]
         ],
-        fail_stop=fail_stop,
+        fail_stop=lease.stop_worker,
         now_ms=clock.now_ms,
     )
     _add_agent(app, "score", [full_name(prefix, ACTIVITY)])

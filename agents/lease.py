@@ -39,6 +39,11 @@ class Lease:
                 "another worker may own its partitions by now"
             )
 
+    def stop_worker(self, reason: str, error: BaseException | None = None) -> None:
+        """Stop the worker for an error, or for the freeze that led to it: servers hang up on whoever is silent."""
+        self.check()
+        self._fail_stop(reason, error)
+
     def renew(self) -> None:
         """Start the lease anew, unless it has run out."""
         if self._since_renewal() <= self.duration_s:

@@ -64,6 +64,15 @@ def test_after_a_longer_freeze_the_worker_is_stopped_and_told_for_how_long(lease
         lease.check()
 
 
+def test_an_error_is_put_down_to_the_freeze_that_led_to_it(lease: Lease, time: Time) -> None:
+    lease.renew()
+    with pytest.raises(Frozen, match=r"^the server closed the connection$"):
+        lease.stop_worker("the server closed the connection")
+    time.now += lease.duration_s + 0.1
+    with pytest.raises(Frozen, match=r"frozen for 6\.1 s"):
+        lease.stop_worker("the server closed the connection")
+
+
 def test_a_thawed_worker_cannot_renew_what_has_run_out(lease: Lease, time: Time) -> None:
     lease.renew()
     time.now += lease.duration_s + 0.1
