@@ -152,7 +152,10 @@ def test_without_a_moment_time_passes_up_to_the_last_event_of_the_whole_log(tmp_
     """Of whichever partition: as in a replay of everybody."""
     her, *others = suppliers(20)
     elsewhere = next(other for other in others if home_of(other) != home_of(her))
-    lines = [event(her, "supplier.logged_in", MONDAY), event(elsewhere, "form.created", MONDAY + 8 * DAY, form_id="f")]
+    lines = [
+        event(her, "supplier.logged_in", MONDAY),
+        event(elsewhere, "form.created", MONDAY + 8 * DAY, form_id="f"),
+    ]
     folder = archive_of(tmp_path / "archive", logs_of(lines))
     told = explain(ArchiveSource(folder), her)
     assert (told.until, told.state["score"]) == (MONDAY + 8 * DAY, 10)
