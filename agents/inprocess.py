@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -28,6 +27,7 @@ from agents.provisioning import wanted_topics
 from agents.record import Record, log_append_time
 from agents.snapshots import Snapshots
 from runtime.clock import Clock
+from runtime.quiet import without_logs
 from runtime.settings import Settings
 from scoring.policy import Policy
 from store.database import Role, open_pool
@@ -254,18 +254,6 @@ class InProcessWorker:
 def snapshot_folder(settings: Settings) -> Path | None:
     """Where local snapshots of the state go; None if the settings want none."""
     return settings.state_dir / "activity-state" if settings.snapshot_seconds else None
-
-
-@contextmanager
-def without_logs(name: str) -> Iterator[None]:
-    """Have a logger say nothing for a while."""
-    noisy = logging.getLogger(name)
-    level = noisy.level
-    noisy.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        noisy.setLevel(level)
 
 
 async def check_topics(settings: Settings) -> None:

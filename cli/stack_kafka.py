@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import shutil
 import subprocess
 import uuid
@@ -16,6 +15,7 @@ from cli.stack_jars import java, kafka_classpath
 from cli.stack_process import Command, answers, free_port, last_words, set_aside
 from cli.stack_training import aot_options, train_once
 from runtime.embedded import DEFAULT_KAFKA_PORT
+from runtime.quiet import without_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -177,15 +177,12 @@ async def has_broker(bootstrap: str) -> bool:
     from aiokafka.client import AIOKafkaClient  # noqa: PLC0415 - slow to import, needed here only
     from aiokafka.errors import KafkaError  # noqa: PLC0415
 
-    logger = logging.getLogger("aiokafka")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)  # "unable to connect" is what we are here to find out
     client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=5000)
-    try:
-        await client.bootstrap()
-        return bool(client.cluster.brokers())
-    except (KafkaError, OSError):
-        return False
-    finally:
-        await client.close()
-        logger.setLevel(level)
+    with without_logs("aiokafka"):  # "unable to connect" is what we are here to find out
+        try:
+            await client.bootstrap()
+            return bool(client.cluster.brokers())
+        except (KafkaError, OSError):
+            return False
+        finally:
+            await client.close()
