@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaProducer
@@ -50,10 +51,13 @@ async def run_delivery(
     """
     for problem in unsafe_mail(settings):  # no refusal: a relay may sign, a private network may do without
         logger.warning(problem)
-    pool = await open_pool(settings.database_url, Role.WRITER)
-    producer = AIOKafkaProducer(**client_options(settings), enable_idempotence=True, acks="all")
-    delivery = Delivery(settings, pool, clock, policy)
-    try:
+    async with AsyncExitStack() as stack:
+        pool = await open_pool(settings.database_url, Role.WRITER)
+        stack.push_async_callback(pool.close)
+        producer = AIOKafkaProducer(**client_options(settings), enable_idempotence=True, acks="all")
+        stack.push_async_callback(producer.stop)
+        delivery = Delivery(settings, pool, clock, policy)
+        stack.push_async_callback(delivery.aclose)
         await producer.start()
         send = sender(producer, settings)
         if once:
@@ -65,10 +69,6 @@ async def run_delivery(
                 tasks.create_task(service.keep_delivering())
                 tasks.create_task(service.keep_publishing())
                 tasks.create_task(service.stop_when_told())
-    finally:
-        await delivery.aclose()
-        await producer.stop()
-        await pool.close()
 
 
 class _Service:
