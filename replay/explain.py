@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -115,7 +115,8 @@ def explain(
         partition = partition_of(supplier_id.encode(), len(held))
         span = offsets.of_supplier(offsets.spans(held), supplier_id, partition)
         beginning = opened.beginning(partition)
-        stream = Stream(partition, len(held), as_played if played else log_append_time, tell=tell)
+        append_time = as_played if played else log_append_time
+        stream = Stream(partition, len(held), append_time, tell=tell)
         if beginning.state is not None:
             span.check_reaches(partition, beginning.state.offset)
             stream.recover(beginning.state.values)
@@ -128,7 +129,8 @@ def explain(
         in_stream = until is None and offsets.last is not None
         end = stream.last_event_at if until is None else until
         if until is None and not in_stream:
-            end = max([end, *_last_events(opened, held.keys() - {partition}, played)])
+            others = (Stream(other, len(held), append_time) for other in held if other != partition)
+            end = max([end, *(_last_event(opened, other, held[other.partition].end) for other in others)])
     walk = _Walk(state, supplier_id, end, scale)
     walk.follow(hers[:earlier])
     walk.pass_time(earlier_to)
@@ -140,15 +142,11 @@ def explain(
     return Explanation(supplier_id, walk.steps, final, end, supplier_id in stream.late, from_offset, skipped)
 
 
-def _last_events(opened: OpenSource, partitions: Iterable[int], played: bool) -> Iterator[int]:
-    """The greatest event time (ms) of each of these partitions."""
-    held = opened.bounds()
-    for partition in partitions:
-        beginning = opened.beginning(partition)
-        stream = Stream(partition, len(held), as_played if played else log_append_time)
-        for records in opened.records(partition, beginning.offset, held[partition].end):
-            stream.process(records)
-        yield stream.last_event_at
+def _last_event(opened: OpenSource, stream: Stream, end: int) -> int:
+    """The greatest event time (ms) of a partition up to the offset `end`."""
+    for records in opened.records(stream.partition, opened.beginning(stream.partition).offset, end):
+        stream.process(records)
+    return stream.last_event_at
 
 
 @dataclass(slots=True)

@@ -222,11 +222,7 @@ def test_a_late_event_that_is_evaluated_by_the_moment_counts(tmp_path):
 
 def beside(her, at):
     """An event of another supplier on the same partition."""
-    other = next(
-        each
-        for each in suppliers(100)[1:]
-        if partition_of(each.encode(), PARTITIONS) == partition_of(her.encode(), PARTITIONS)
-    )
+    other = next(each for each in suppliers(100)[1:] if home_of(each) == home_of(her))
     return event(other, "supplier.logged_in", at)
 
 
