@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
@@ -244,10 +244,13 @@ class Lane:
         if self._flush_at() <= now:
             await self.flush()
         elif self._flush_urgent_at() <= now:
-            self._engine.assert_healthy()
-            with self._urgent_pace.measured():
-                await self.handler.flush_urgent()
-            self._engine.assert_healthy()
+            await self._send(self.handler.flush_urgent, self._urgent_pace)
+
+    async def _send(self, flush: Callable[[], Awaitable[None]], pace: Pace) -> None:
+        self._engine.assert_healthy()
+        with pace.measured():
+            await flush()
+        self._engine.assert_healthy()
 
     def _flush_at(self) -> float:
         """When (`time.monotonic`) all is to be flushed, as things stand."""
@@ -280,11 +283,8 @@ class Lane:
 
     async def flush(self) -> None:
         """Make durable what was handled, then ack it. Hold the lock."""
-        self._engine.assert_healthy()
-        with self._pace.measured():
-            await self.handler.flush()
+        await self._send(self.handler.flush, self._pace)
         self._backlog_wait = self.handler.policy.backlog_seconds
-        self._engine.assert_healthy()
         for event in self._unacked:
             event.ack()
         self._unacked.clear()

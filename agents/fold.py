@@ -209,7 +209,8 @@ class PartitionFold:
 
     def _read(self, records: Iterable[Record], waiting: list[Supplier]) -> bool:
         """Decode records and let the events wait at their suppliers, who go into `waiting`; whether there were any."""
-        times, suppliers, most_waiting, record = self._times, self._suppliers, self.most_waiting, None
+        times, suppliers, most_waiting = self._times, self._suppliers, self.most_waiting
+        record, read = None, 0
         stamped = self.append_time is log_append_time  # as it always is in a worker: a call saved
         for record in records:
             offset = record.offset
@@ -228,8 +229,8 @@ class PartitionFold:
             at = event.at if event.at < append_ms else append_ms  # noqa: FURB136 - twice as fast as min()
             if at > self.stream_time:  # noqa: PLR1730 - as above
                 self.stream_time = at
+            read += 1
             if offset <= self._ahead_until and self._already_holds(event.subject, offset):
-                self.counters.events += 1
                 continue
             if not supplier.waiting:
                 waiting.append(supplier)
@@ -238,6 +239,7 @@ class PartitionFold:
             if len(supplier.waiting) >= most_waiting:
                 self._crowded = True
                 break
+        self.counters.events += read
         return record is not None
 
     def _fold_waiting(self, supplier: Supplier) -> None:
@@ -253,7 +255,6 @@ class PartitionFold:
             signals = apply(state, supplier_id, event)
             if signals:
                 self._gather(supplier_id, signals, (place, 1))
-        self.counters.events += len(supplier.waiting)
         supplier.waiting = []
         if len(state.changes) >= MOST_CHANGES:
             self.full = True
@@ -392,11 +393,12 @@ class PartitionFold:
         """`take_flush`, with a pause after each slice of suppliers; to be finished before anything else is asked."""
         if self.watermark == self._flushed_watermark and not self._touched:
             return Flush([], [], [], [], self.watermark)
-        flush = yield from self._taking(supplier for supplier in self._touched if supplier.touched)
+        touched = (supplier for supplier in self._touched if supplier.touched)
+        flush = yield from self._taking(touched, whole=True)
         counters = self.counters
         meta = Meta(self.partitions, counters.events, counters.unknown, counters.refused)
         flush.changelog.append((META_KEY, pack(self._header(NEVER), meta.encode())))
-        flush.watermark, flush.whole, self.full = self.watermark, True, False
+        self.full = False
         return flush
 
     @property
@@ -410,16 +412,15 @@ class PartitionFold:
         The meta record stays as it is: after a crash the log is read again from there, and whoever has a newer
         record is not folded twice.
         """
-        flush = yield from self._taking(
-            self._suppliers[key.decode()] for key in dict.fromkeys(key for _, key, _ in self._signals)
-        )
-        return flush
+        keys = dict.fromkeys(key for _, key, _ in self._signals)
+        return (yield from self._taking((self._suppliers[key.decode()] for key in keys), whole=False))
 
-    def _taking(self, suppliers: Iterable[Supplier]) -> Generator[None, None, Flush]:
+    def _taking(self, suppliers: Iterable[Supplier], *, whole: bool) -> Generator[None, None, Flush]:
         """All signals and dead letters, and these suppliers' snapshots and state records."""
         self._dead_letters.sort(key=itemgetter(0))  # what is refused when it is folded is noted later
         dead_letters = [letter for _, letter in self._dead_letters]
-        flush = Flush([], self._signals, dead_letters, [], self._flushed_watermark, whole=False)
+        watermark = self.watermark if whole else self._flushed_watermark
+        flush = Flush([], self._signals, dead_letters, [], watermark, whole)
         self._signals, self._dead_letters = [], []
         for number, supplier in enumerate(suppliers, 1):
             if number % SLICE == 0:

@@ -82,7 +82,6 @@ class Stream(PartitionFold):
     def _fold_waiting(self, supplier: Supplier) -> None:
         """Hand on what the live fold would fold now."""
         waiting, supplier.waiting = supplier.waiting, []
-        self.counters.events += len(waiting)
         times, silences, told = self._times, self._silences, []
         for event, place, _ in waiting:
             at, fired_to = event.at, times[place] - GRACE_MS

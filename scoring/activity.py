@@ -185,7 +185,7 @@ def _clients_made_known(event: Event) -> Iterable[str]:
 
 def _client_active(state: State, name: str, at: int) -> None:
     """Make the client known; active too if `at` lies within 30 days of the clock."""
-    client = name if len(name) <= LONGEST_KEPT_ID else kept_id(name)
+    client = kept_id(name)
     last = state.clients.get(client)
     if at + ACTIVITY_WINDOW < state.clock:
         if last is None:
@@ -213,7 +213,7 @@ def _client_was_active(state: State, event: Event) -> Touched:
 def _client_imported(state: State, event: Event) -> Touched:
     clients = state.clients
     for client in event.data.client_ids:
-        clients.setdefault(client if len(client) <= LONGEST_KEPT_ID else kept_id(client), 0)
+        clients.setdefault(kept_id(client), 0)
     state.features |= CLIENTS_IMPORTED
     return _FEATURES_AND_CLIENTS
 
