@@ -13,6 +13,7 @@ from agents.producer import BatchProducer, Outgoing
 from agents.record import Record
 from agents.slices import in_slices
 from agents.snapshots import Mark
+from agents.supplier_records import is_page
 from topics.catalog import DEAD_LETTERS, HEALTH, full_name
 from topics.encoding import STRUCTURED_HEADERS
 
@@ -81,9 +82,8 @@ class ScoringHandler:
         await self._send_snapshots(flush)
         await self._send_signals(flush)
         partition = self.fold.partition
-        await self._producer.send(
-            self._state_topic, partition, [(key, value, NO_HEADERS) for key, value in flush.changelog]
-        )
+        changelog: list[Outgoing] = [(key, value, NO_HEADERS) for key, value in flush.changelog]
+        await self._producer.send(self._state_topic, partition, changelog, joined=is_page)
         self.fold.confirm(flush)
         place = self._state_topic, partition
         last = Mark(self._producer.last_offset[place], self._producer.last_append_ms[place])

@@ -16,12 +16,13 @@ from operator import itemgetter
 from agents.record import DeadLetter, Record, log_append_time
 from agents.slices import SLICE, at_once
 from agents.state_record import META_KEY, Meta, StateHeader, pack
+from agents.supplier_records import is_supplier, read, write
 from scoring.activity import too_many
 from scoring.health import snapshot
 from scoring.identity import signal_id
 from scoring.machine import advance, apply, next_due
 from scoring.signals import CONDITION_MET, HEALTH_UPDATED, MILESTONE_ACHIEVED, RISK_CHANGED, Signal
-from scoring.state import State, decode, encode
+from scoring.state import State
 from scoring.time import NEVER
 from topics.catalog import ACTIVITY, CONDITIONS, MILESTONES, RISK_CHANGES
 from topics.dead_letters import dead_letter_headers
@@ -146,7 +147,7 @@ class PartitionFold:
         self._encoded = encoded
         heap: list[tuple[int, str]] = []
         for key, raw in encoded.items():
-            if key == META_KEY:
+            if not is_supplier(key):
                 continue
             header = StateHeader.of(raw)
             if header.epoch == self.epoch:
@@ -326,13 +327,11 @@ class PartitionFold:
     def _load(self, supplier_id: str) -> Supplier | None:
         """The supplier with its state, a new one if it is at home here; None if it belongs elsewhere."""
         key = supplier_id.encode()
-        raw = self._encoded.get(key)
-        if raw is not None:
-            state = decode(StateHeader.body(raw))
-        elif partition_of(key, self.partitions) == self.partition:
+        state = read(self._encoded, key)
+        if state is None:
+            if partition_of(key, self.partitions) != self.partition:
+                return None
             state = State()
-        else:
-            return None
         supplier = self._suppliers[supplier_id] = Supplier(supplier_id, state)
         return supplier
 
@@ -429,7 +428,7 @@ class PartitionFold:
             key, state = supplier.id.encode(), supplier.state
             if state.dirty:
                 flush.health.append((key, self._snapshot_event(supplier.id, state)))
-            flush.changelog.append((key, pack(self._header(state.due), encode(state))))
+            flush.changelog += write(key, state, self._header(state.due))
         return flush
 
     def confirm(self, flush: Flush) -> None:
@@ -468,5 +467,5 @@ class PartitionFold:
 
     def supplier_ids(self) -> set[str]:
         """All suppliers that this partition knows."""
-        known = {key.decode() for key in self._encoded if key != META_KEY}
+        known = {key.decode() for key in self._encoded if is_supplier(key)}
         return known | set(self._suppliers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -20,6 +20,11 @@ MAX_REQUEST_BYTES = 64 * 1024 * 1024
 
 Outgoing = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 """(key, value, headers) of a record to send."""
+Joined = Callable[[bytes | None], bool]
+"""Whether the record with this key belongs into one batch with the next."""
+_EMPTY_BATCH_BYTES = 61
+RECORD_BYTES = 40
+"""What a record takes beside its key, value and headers, at most."""
 
 
 class BatchProducer:
@@ -54,36 +59,55 @@ class BatchProducer:
             self._producer = None
 
     async def queue(
-        self, topic: str, partition: int, records: Iterable[Outgoing]
+        self, topic: str, partition: int, records: Iterable[Outgoing], joined: Joined | None = None
     ) -> list[tuple[int, Future[RecordMetadata]]]:
         """Hand records to the sender, in order; (number of records, future of the ack) for each batch.
 
-        `topic` is the full name. Await them with `acked`. Between batches others run.
+        `topic` is the full name. Await them with `acked`. Between batches others run. A record whose key is `joined`
+        lies in one batch with the next: the log has both or neither.
         """
         self._lease.check()
         if self._producer is None:
             raise RuntimeError("the producer is not started")
         pending: list[tuple[int, Future[RecordMetadata]]] = []
-        for batch in self._batches(records):
+        for batch in self._batches(records, joined):
             if pending:
                 await asyncio.sleep(0)
             pending.append(await self._submit(batch, topic, partition))
         return pending
 
-    def _batches(self, records: Iterable[Outgoing]) -> Iterator[BatchBuilder]:
-        """The records in as few batches as they fit into."""
-        producer: Any = self._producer
+    def _batches(self, records: Iterable[Outgoing], joined: Joined | None) -> Iterator[BatchBuilder]:
+        """The records in as few batches as they fit into, what is joined in one of its own size if need be."""
         batch: BatchBuilder | None = None
-        for key, value, headers in records:
+        together: list[Outgoing] = []
+        for record in records:
+            if joined is not None and joined(record[0]):
+                together.append(record)
+                continue
             if batch is not None:
-                if batch.append(timestamp=None, key=key, value=value, headers=headers) is not None:
+                if not together and _append(batch, record):
+                    continue
+                if together and _append_all(batch, [*together, record]):
+                    together = []
                     continue
                 yield batch
-            batch = producer.create_batch()
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
-                raise RuntimeError(f"a record of {len(value or b''):,} bytes does not fit into a batch")
+            batch = self._batch_for([*together, record])
+            together = []
+        if together:
+            raise ValueError("the last record is joined with one that is not there")
         if batch is not None:
             yield batch
+
+    def _batch_for(self, records: list[Outgoing]) -> BatchBuilder:
+        """A batch that begins with these records and takes others as long as it is not too large."""
+        producer: Any = self._producer
+        batch: BatchBuilder = producer.create_batch()
+        if len(records) > 1 and _EMPTY_BATCH_BYTES + _most_bytes(records) > MAX_BATCH_BYTES:
+            batch = BatchBuilder(_EMPTY_BATCH_BYTES + _most_bytes(records), 0)
+        for record in records:
+            if not _append(batch, record):
+                raise RuntimeError(f"a record of {len(record[1] or b''):,} bytes does not fit into a batch")
+        return batch
 
     async def acked(self, pending: Iterable[tuple[int, Future[RecordMetadata]]]) -> None:
         """Wait until the brokers have all of it; raises the first error."""
@@ -92,9 +116,11 @@ class BatchProducer:
             self.last_offset[metadata.topic, metadata.partition] = metadata.offset + count - 1
             self.last_append_ms[metadata.topic, metadata.partition] = metadata.timestamp
 
-    async def send(self, topic: str, partition: int, records: Iterable[Outgoing]) -> None:
+    async def send(
+        self, topic: str, partition: int, records: Iterable[Outgoing], joined: Joined | None = None
+    ) -> None:
         """Queue records and wait until the brokers have them."""
-        await self.acked(await self.queue(topic, partition, records))
+        await self.acked(await self.queue(topic, partition, records, joined))
 
     async def _submit(
         self, batch: BatchBuilder, topic: str, partition: int
@@ -103,3 +129,22 @@ class BatchProducer:
         self._lease.check()
         batch.close()
         return batch.record_count(), await producer.send_batch(batch, topic, partition=partition)
+
+
+def _append(batch: BatchBuilder, record: Outgoing) -> bool:
+    key, value, headers = record
+    return batch.append(timestamp=None, key=key, value=value, headers=headers) is not None
+
+
+def _append_all(batch: BatchBuilder, records: list[Outgoing]) -> bool:
+    """Append all of the records, or none if they might not fit."""
+    if batch.size() + _most_bytes(records) > MAX_BATCH_BYTES:
+        return False
+    return all(_append(batch, record) for record in records)
+
+
+def _most_bytes(records: list[Outgoing]) -> int:
+    return sum(
+        len(key or b"") + len(value or b"") + RECORD_BYTES + sum(len(n) + len(v) + 10 for n, v in headers)
+        for key, value, headers in records
+    )

@@ -1,4 +1,4 @@
-"""The records of the state topic: a fixed header, then a supplier's state or the partition's meta data."""
+"""The records of the state topic: a fixed header, then a supplier's state, a page of clients, or the meta data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, SCHEMA_VERSION)
+"""1 knew no pages of clients: whoever reads only that must not take a record without its clients for a whole one."""
 META_KEY = b"\x00partition"
 """Key of a partition's meta record, the last of each flush; no supplier id begins with a zero byte."""
 
@@ -33,9 +35,9 @@ class StateHeader(NamedTuple):
         Raises `ValueError` for a schema version that this program does not know.
         """
         version, epoch, offset, stream_time, due = _HEADER.unpack_from(raw)
-        if version != SCHEMA_VERSION:
+        if version not in _READABLE:
             raise ValueError(
-                f"a state record of schema version {version}, this program reads {SCHEMA_VERSION}: "
+                f"a state record of schema version {version}, this program reads {_READABLE[0]} to {_READABLE[-1]}: "
                 "run the version that wrote it, or delete the state topic to rebuild it from the log"
             )
         return cls(epoch, offset, stream_time, due)

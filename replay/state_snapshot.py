@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from agents.provisioning import STATE
 from agents.state_record import META_KEY, Meta, StateHeader, newest
+from agents.supplier_records import is_supplier
 from replay.kafka_log import KafkaLog, LogError
 from topics.time import format_time
 
@@ -77,7 +78,7 @@ def take(log: KafkaLog, folder: Path, now_ms: int) -> tuple[Snapshot, dict[int, 
             [pa.array(list(values), pa.binary()), pa.array(list(values.values()), pa.binary())], schema=SCHEMA
         )
         pq.write_table(table, unfinished / f"{partition:05d}.parquet", compression="zstd")
-        suppliers[partition] = len(values) - 1
+        suppliers[partition] = sum(map(is_supplier, values))
     if not suppliers:
         shutil.rmtree(unfinished)
         raise LogError("there is no state yet: let `success worker` read the log first")

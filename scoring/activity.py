@@ -27,7 +27,7 @@ from scoring.metrics import (
     LOGIN_BANDS,
 )
 from scoring.signals import MILESTONES
-from scoring.state import State, expiry_heap
+from scoring.state import State, expiry_heap, remove_client, set_client
 from scoring.time import DAY, NEVER
 
 EXPIRY = ACTIVITY_WINDOW + 1
@@ -189,15 +189,15 @@ def _client_active(state: State, name: str, at: int) -> None:
     last = state.clients.get(client)
     if at + ACTIVITY_WINDOW < state.clock:
         if last is None:
-            state.clients[client] = 0
+            set_client(state, client, None, 0)
         return
     if last:
         if at > last:
-            state.clients[client] = at  # her entry in the heap is moved on when its time comes
+            set_client(state, client, last, at)  # her entry in the heap is moved on when its time comes
         return
     heap = expiry_heap(state)
     state.active_clients += 1
-    state.clients[client] = at
+    set_client(state, client, last, at)
     heappush(heap, (at, client))
     if len(heap) > 2 * len(state.clients) + STALE_ENTRIES_KEPT:
         state.expiries = None  # mostly stale entries: built anew when next needed
@@ -212,14 +212,16 @@ def _client_was_active(state: State, event: Event) -> Touched:
 
 def _client_imported(state: State, event: Event) -> Touched:
     clients = state.clients
-    for client in event.data.client_ids:
-        clients.setdefault(kept_id(client), 0)
+    for name in event.data.client_ids:
+        client = kept_id(name)
+        if client not in clients:
+            set_client(state, client, None, 0)
     state.features |= CLIENTS_IMPORTED
     return _FEATURES_AND_CLIENTS
 
 
 def _client_removed(state: State, event: Event) -> Touched:
-    if state.clients.pop(kept_id(event.data.client_id), 0):
+    if remove_client(state, kept_id(event.data.client_id)):
         state.active_clients -= 1
     return _CLIENTS
 

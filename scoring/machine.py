@@ -50,7 +50,7 @@ from scoring.signals import (
     TEN_CLIENTS,
     Signal,
 )
-from scoring.state import DIGEST_BYTES, REMEMBERED_EVENTS, Change, State, expiry_heap
+from scoring.state import DIGEST_BYTES, REMEMBERED_EVENTS, Change, State, expiry_heap, set_client
 from scoring.time import DAY, instant_text, optional_instant_text
 
 TIME = "time"
@@ -164,8 +164,8 @@ def _fire(state: State, supplier_id: str, due: int, signals: list[Signal], scale
 def _expire_clients(state: State, at: int) -> bool:
     expired = False
     while state.active_clients and _oldest_activity(state) + EXPIRY <= at:
-        _, client = heappop(expiry_heap(state))
-        state.clients[client] = 0
+        last, client = heappop(expiry_heap(state))
+        set_client(state, client, last, 0)
         state.active_clients -= 1
         expired = True
     return expired

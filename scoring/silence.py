@@ -27,12 +27,15 @@ Forecast = tuple[int | None, Level | None, int | None]
 
 
 class _Silence:
-    """The score of one supplier at any later instant without events. Built in O(clients log clients)."""
+    """The score of one supplier at any later instant without events."""
 
     def __init__(self, state: State) -> None:
         self.last_login = state.last_login
         self.known = len(state.clients)
-        self.active = sorted([last for last in state.clients.values() if last])
+        many = state.many
+        self.active = (
+            sorted([last for last in state.clients.values() if last]) if many is None else many.active
+        )
         self.fixed = state.points
         self.rolls, self.journeys_left = _journey_rolls(state)
         bands = [] if self.last_login is None else [self.last_login + below for below, _ in LOGIN_BANDS]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import heapify
 
 import msgspec
 
 from scoring.causes import Causes, Movement
+from scoring.clients import FEW_CLIENTS, ManyClients
 from scoring.metrics import Level
 from scoring.time import NEVER
 
@@ -115,26 +117,88 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """UTC dates with a login, ever."""
     first_login_day: int = 0
     """UTC day number of the oldest login."""
+    client_pages: int = 0
+    """In what `encode_paged` wrote: how many pages hold her clients. 0 in memory, and where `clients` is whole."""
+    many: ManyClients | None = None
+    """An index of `clients` once there are many; never encoded."""
 
+
+TRANSIENT = frozenset({"changes", "due", "dirty", "expiries", "client_pages", "many"})
+"""Fields that follow from the others, or depend on when the last snapshot was taken: states that agree in all others
+are the same."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(State)
+_page_decoder = msgspec.msgpack.Decoder(dict[str, int])
 
 
 def encode(state: State) -> bytes:
-    """The state as compact bytes (MessagePack, fields by position)."""
+    """The whole state as compact bytes (MessagePack, fields by position)."""
     expiries, state.expiries = state.expiries, None
+    many = state.many
+    if many is not None:
+        state.many = None
     encoded = _encoder.encode(state)
     state.expiries = expiries
+    if many is not None:
+        state.many = many
     return encoded
 
 
+def encode_paged(state: State) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """The state of a supplier with many clients without them, and (number, bytes) of the pages that have changed.
+
+    What has changed is forgotten: the next call gives the pages that changed after this one.
+    """
+    many, clients = state.many, state.clients
+    if many is None:
+        raise ValueError("a supplier with few clients is encoded whole")
+    state.clients, state.client_pages = {}, len(many.pages)
+    encoded = encode(state)
+    state.clients, state.client_pages = clients, 0
+    pages = [
+        (number, _encoder.encode({client: clients[client] for client in many.pages[number]}))
+        for number in sorted(many.touched)
+    ]
+    many.touched.clear()
+    return encoded, pages
+
+
 def decode(encoded: bytes) -> State:
-    """The state that `encode` wrote.
+    """The state that `encode` wrote, or `encode_paged` without its clients: `put_pages` adds them.
 
     Raises `msgspec.DecodeError` or `msgspec.ValidationError` when the bytes are not such a state.
     """
     return _decoder.decode(encoded)
+
+
+def put_pages(state: State, encoded: Sequence[bytes]) -> None:
+    """Give a decoded state its clients: the `client_pages` pages that `encode_paged` wrote, in order."""
+    pages = [_page_decoder.decode(page) for page in encoded]
+    for page in pages:
+        state.clients.update(page)
+    state.client_pages = 0
+    state.many = ManyClients(state.clients, [list(page) for page in pages])
+
+
+def set_client(state: State, client: str, before: int | None, after: int) -> None:
+    """Set a client's last activity (0: not active); `before` is what it was, None if she was not known."""
+    state.clients[client] = after
+    many = state.many
+    if many is not None:
+        many.changed(client, before, after)
+        if before is None:
+            many.grow(len(state.clients))
+    elif before is None and len(state.clients) > FEW_CLIENTS:
+        state.many = ManyClients(state.clients)
+
+
+def remove_client(state: State, client: str) -> int | None:
+    """Forget a client; what her last activity was, None if she was not known."""
+    before = state.clients.pop(client, None)
+    if before is not None and state.many is not None:
+        state.many.changed(client, before, None)
+    return before
 
 
 def expiry_heap(state: State) -> list[tuple[int, str]]:

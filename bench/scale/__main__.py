@@ -61,7 +61,7 @@ NEED_NO_STACK = {"state", "ticks", "clients"}
 @click.argument("what", type=click.Choice([*MODULES, "all"]), nargs=-1, required=True)
 @click.option("--suppliers", default=1_000_000, show_default=True, help="For state and recovery.")
 @click.option("--timers", default=100_000, show_default=True, help="For ticks.")
-@click.option("--client-events", default=20_000, show_default=True, help="For clients.")
+@click.option("--client-events", default=5_000, show_default=True, help="For clients.")
 @click.option("--events", default=400_000, show_default=True, help="For workers.")
 @click.option("--rate", type=int, help="For latency, events/s; half of what `python -m bench --write` found.")
 @click.option("--sizes", default="1000,20000", show_default=True, help="For postgres: suppliers.")

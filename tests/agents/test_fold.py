@@ -10,7 +10,9 @@ import pytest
 from agents.fold import PartitionFold, WrongStateError
 from agents.slices import at_once
 from agents.state_record import META_KEY, StateHeader, newest, pack
+from agents.supplier_records import MissingPageError, is_page, page_key
 from bench.activity import activity
+from scoring import clients, state
 from scoring.time import DAY, HOUR
 from tests.agents.records import PARTITIONS, T0, FakeRecord, event_record, numbered, suppliers_of
 from tests.chaos.log import Event, Outcome, differences
@@ -240,6 +242,8 @@ def crash_and_recover(records: list[FakeRecord], seed: int) -> Outcome:
             states = len(flush.changelog)
             sent = len(everything) - (rng.randrange(states + 1) if rng.random() < 0.8 else states)
             del everything[rng.randrange(sent + 1) if rng.random() < 0.2 else sent :]
+            while everything and is_page(everything[-1][1]):
+                everything.pop()  # a page and the record that goes with it lie in one batch of the log
         for kind, key, value in everything:
             if kind == "health":
                 outcome.add_snapshot(key.decode(), value)
@@ -268,8 +272,7 @@ def drain(fold: PartitionFold, outcome: Outcome) -> None:
     for _, _, headers in flush.dead_letters:
         outcome.add_dead_letter(headers)
     fold.confirm(flush)
-    for supplier in fold.supplier_ids():
-        outcome.add_state(supplier, StateHeader.body(fold._encoded[supplier.encode()]))
+    outcome.add_states(fold._encoded)
 
 
 def with_late_ones(lines: list[Event], rng: Random) -> list[Event]:
@@ -282,9 +285,13 @@ def with_late_ones(lines: list[Event], rng: Random) -> list[Event]:
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("suppliers", [20, 2])  # with 2, the last 256 events alone would not tell repetitions
+@pytest.mark.parametrize("pages", [False, True])
 def test_crashes_in_the_middle_of_flushes_change_no_state_no_signal_and_no_dead_letter(
-    suppliers: int, seed: int
+    suppliers: int, seed: int, pages: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if pages:  # a handful of clients is many
+        monkeypatch.setattr(state, "FEW_CLIENTS", 2)
+        monkeypatch.setattr(clients, "CLIENTS_A_PAGE", 2)
     lines = list(poisoned(activity(5_000, suppliers, seed, T0, 40 * DAY), every=40, seed=seed))
     records = [
         FakeRecord(key, value, offset, T0 + 41 * DAY)
@@ -295,6 +302,7 @@ def test_crashes_in_the_middle_of_flushes_change_no_state_no_signal_and_no_dead_
     expected = Outcome()
     drain(straight, expected)
     assert len(expected.signals) > 10
+    assert any(map(is_page, straight._encoded)) is pages
     assert not differences(expected, crash_and_recover(records, seed))
 
 
@@ -346,3 +354,70 @@ def test_offsets_of_an_earlier_topic_of_the_same_name_skip_nothing() -> None:
     state = again.state_of(ANNA)
     assert state is not None
     assert (again.watermark, state.seq) == (0, 3)
+
+
+# --- very many clients
+
+
+def venue(clients: int) -> PartitionFold:
+    """Anna with so many clients, flushed."""
+    fold = new_fold()
+    fold.process([event_record(ANNA, "client.imported", client_ids=[f"c{n:05d}" for n in range(clients)])])
+    fold.confirm(fold.take_flush())
+    return fold
+
+
+def flushed_bytes(fold: PartitionFold) -> int:
+    """What one more event makes the state topic and the health topic grow by."""
+    fold.process([event_record(ANNA, "client.active", client_id="c00007", offset=fold.watermark + 1)])
+    flush = fold.take_flush()
+    fold.confirm(flush)
+    return sum(len(key) + len(value) for key, value in [*flush.changelog, *flush.health])
+
+
+def test_an_event_of_a_supplier_with_ten_thousand_clients_makes_a_flush_no_larger_than_with_a_thousand() -> (
+    None
+):
+    thousand, ten_thousand = flushed_bytes(venue(1_000)), flushed_bytes(venue(10_000))
+    assert ten_thousand < 1.3 * thousand
+    assert ten_thousand < flushed_bytes(venue(200))
+
+
+def test_pages_come_before_their_suppliers_record_and_only_those_that_changed() -> None:
+    fold = venue(1_000)
+    fold.process(
+        [event_record(ANNA, "client.active", client_id="c00007", offset=1), event_record(BELLE, offset=2)]
+    )
+    page, anna, belle, meta = (key for key, _ in fold.take_flush().changelog)
+    assert is_page(page)
+    assert page[1:-2] == anna == ANNA.encode()
+    assert (belle, meta) == (BELLE.encode(), META_KEY)
+
+
+def test_a_supplier_whose_clients_are_not_all_there_is_not_continued() -> None:
+    values = dict(venue(1_000)._encoded)
+    del values[page_key(ANNA.encode(), 3)]
+    again = new_fold()
+    again.recover(values)
+    with pytest.raises(
+        MissingPageError, match=f"of the clients of {ANNA} page 3 of 16 is not in the state topic"
+    ):
+        again.state_of(ANNA)
+
+
+def test_pages_are_no_suppliers() -> None:
+    fold = venue(1_000)
+    again = new_fold()
+    again.recover(dict(fold._encoded))
+    assert again.supplier_ids() == fold.supplier_ids() == {ANNA}
+    state = again.state_of(ANNA)
+    assert state is not None
+    assert len(state.clients) == 1_000
+
+
+def test_a_record_of_before_there_were_pages_is_continued() -> None:
+    fold = venue(200)
+    old = {key: b"\x01" + raw[1:] for key, raw in fold._encoded.items()}
+    again = new_fold()
+    again.recover(old)
+    assert flushed_bytes(again) == flushed_bytes(fold)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import accumulate
 
 import pytest
 
@@ -63,9 +64,40 @@ async def test_a_supplier_whose_state_is_larger_than_a_batch_survives_a_restart(
     imports = [event_record(ANNA, "client.imported", now_ms(), client_ids=imported(b)) for b in range(5)]
     async with running(settings) as worker:
         await send(settings, worker, imports)
-    assert max(len(record.value) for record in (await read(settings, STATE))[0]) > MAX_BATCH_BYTES
+    kept = {record.key: record.value for record in (await read(settings, STATE))[0]}
+    assert sum(map(len, kept.values())) > MAX_BATCH_BYTES * 3 // 2
     async with running(settings, clock=SystemClock()) as worker:
         [handler] = [h for h in worker._scoring_handlers() if h.fold.partition == 0]
         state = handler.fold.state_of(ANNA)
         assert isinstance(state, State)
         assert len(state.clients) == 50_000
+
+
+async def test_what_is_joined_lies_in_one_batch_however_large(
+    settings: Settings, producer: BatchProducer
+) -> None:
+    def group(name: bytes, pages: int, size: int) -> list[Outgoing]:
+        pages_of_it: list[Outgoing] = [(b"page", b"%b%b" % (name, b"p" * size), []) for _ in range(pages)]
+        return [*pages_of_it, (name, b"its record", [])]
+
+    groups = [
+        group(b"a", 0, 0),
+        group(b"b", 9, MAX_BATCH_BYTES // 10),
+        group(b"c", 3, MAX_BATCH_BYTES // 3 - 100),
+        group(b"d", 40, MAX_BATCH_BYTES // 10),
+        group(b"e", 2, 10),
+    ]
+    records = [record for records in groups for record in records]
+    topic = full_name(settings.topic_prefix, STATE)
+    pending = await producer.queue(topic, 1, records, joined=lambda key: key == b"page")
+    await producer.acked(pending)
+    found = [(record.key, record.value, list(record.headers)) for record in (await read(settings, STATE))[1]]
+    assert found == records
+    batch_ends = set(accumulate(count for count, _ in pending))
+    assert batch_ends <= set(accumulate(map(len, groups)))
+    assert len(pending) < len(groups)
+
+
+async def test_nothing_joined_to_nothing_is_sent(settings: Settings, producer: BatchProducer) -> None:
+    with pytest.raises(ValueError, match="joined with one that is not there"):
+        await producer.queue(full_name(settings.topic_prefix, STATE), 1, [(b"page", b"", [])], lambda _: True)

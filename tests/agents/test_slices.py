@@ -118,8 +118,7 @@ def test_a_crash_between_slices_or_in_a_flush_repeats_the_same_signals_and_leave
 def states(log: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
     """Decoded, without the bounds and snapshots owed that depend on when it was flushed."""
     outcome = Outcome()
-    for key in log.keys() - {META_KEY}:
-        outcome.add_state(key.decode(), StateHeader.body(log[key]))
+    outcome.add_states(log)
     return outcome.states
 
 
@@ -198,7 +197,7 @@ class Outside:
         self.fails = False
         self.failed: list[str] = []
 
-    async def send(self, topic: str, partition: int, what: Any) -> None:
+    async def send(self, topic: str, partition: int, what: Any, **_: Any) -> None:
         await self.acked(await self.queue(topic, partition, what))
 
     async def queue(self, topic: str, partition: int, what: Any) -> list[Any]:

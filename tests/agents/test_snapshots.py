@@ -243,7 +243,7 @@ SOMETHING_ELSE: list[tuple[dict[str, Any], str]] = [
     ({"topic": "other.success.activity-state"}, "of another topic"),
     ({"partition": 1}, "of another partition (1, here 0)"),
     ({"partitions": 8}, "of another number of partitions (8, here 4)"),
-    ({"schema": 99}, "schema version 99, this program reads 1"),
+    ({"schema": 99}, "schema version 99, this program reads 2"),
     ({"format": 99}, "has format 99"),
     ({"offset": 10**6}, "it reaches to 1000000, the log ends at "),
     ({"append_ms": now_ms()}, "the log has another record at "),

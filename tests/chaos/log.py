@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -13,12 +13,13 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from agents import supplier_records
 from agents.fold import GRACE_MS, PartitionFold
 from agents.provisioning import STATE
-from agents.state_record import META_KEY, StateHeader, newest
+from agents.state_record import newest
 from bench.reading import read_topic
 from runtime.settings import Settings
-from scoring.state import decode
+from scoring.state import TRANSIENT
 from topics.catalog import (
     ACTIVITY,
     CONDITIONS,
@@ -99,13 +100,17 @@ class Outcome:
     repeats: int = 0
     """Signals that came again: same id, same content."""
 
-    def add_state(self, supplier: str, encoded: bytes) -> None:
-        """Take a supplier's final state."""
-        state = decode(encoded)
-        plain = {name: msgspec.to_builtins(getattr(state, name)) for name in state.__struct_fields__}
-        for owed in ("changes", "due", "dirty", "expiries"):
-            del plain[owed]
-        self.states[supplier] = plain
+    def add_states(self, values: Mapping[bytes, bytes]) -> None:
+        """Take all suppliers' final states from the newest value of each key of the state topic."""
+        for key in filter(supplier_records.is_supplier, values):
+            state = supplier_records.read(values, key)
+            assert state is not None
+            plain = {
+                name: msgspec.to_builtins(getattr(state, name))
+                for name in state.__struct_fields__
+                if name not in TRANSIENT
+            }
+            self.states[key.decode()] = plain
 
     def add_snapshot(self, supplier: str, value: bytes) -> None:
         """Take a snapshot if it is newer than what there is."""
@@ -144,9 +149,7 @@ async def sequential(settings: Settings) -> Outcome:
             outcome.add_signal(value)
         for _, _, headers in flush.dead_letters:
             outcome.add_dead_letter(headers)
-        for key, value in flush.changelog:
-            if key != META_KEY:
-                outcome.add_state(key.decode(), StateHeader.body(value))
+        outcome.add_states(dict(flush.changelog))
     return outcome
 
 
@@ -161,9 +164,7 @@ async def published(settings: Settings) -> Outcome:
     for record in chain(*await read(settings, DEAD_LETTERS)):
         outcome.add_dead_letter(record.headers)
     for partition in await read(settings, STATE):
-        for key, value in merged(partition).items():
-            if key != META_KEY:
-                outcome.add_state(key.decode(), StateHeader.body(value))
+        outcome.add_states(merged(partition))
     return outcome
 
 

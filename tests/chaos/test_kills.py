@@ -14,11 +14,13 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
+import orjson
 import pytest
 
 from agents.failure import EXIT_FAILED
 from bench.activity import activity
 from runtime.settings import Settings
+from scoring.clients import FEW_CLIENTS
 from scoring.time import DAY
 from tests.chaos.log import Event, differences, lag, publish, published, sequential
 from tests.chaos.poison import poisoned
@@ -49,9 +51,27 @@ def settings(settings: Settings) -> Settings:
 
 
 def events(seed: int) -> Iterator[Event]:
-    """Sixty days of activity that ended an hour ago, with something malformed now and then."""
+    """Sixty days of activity that ended an hour ago, some with many clients, with something malformed now and then."""
     start = time.time_ns() // 1_000_000 - 60 * DAY - 3_600_000
-    return poisoned(activity(EVENTS, SUPPLIERS, seed, start, 60 * DAY), every=500, seed=seed)
+    return poisoned(with_venues(activity(EVENTS, SUPPLIERS, seed, start, 60 * DAY)), every=500, seed=seed)
+
+
+def with_venues(events: Iterable[Event]) -> Iterator[Event]:
+    """Every tenth supplier imports so many clients that they are kept in pages."""
+    seen: set[bytes] = set()
+    for key, value in events:
+        yield key, value
+        if key not in seen:
+            seen.add(key)
+            if len(seen) % 10 == 0:
+                names = [f"guest-{number}" for number in range(2 * FEW_CLIENTS)]
+                first = orjson.loads(value)
+                imported = {
+                    "id": f"import-{len(seen)}",
+                    "type": "client.imported",
+                    "data": {"client_ids": names},
+                }
+                yield key, orjson.dumps(first | imported)
 
 
 async def backlog(settings: Settings, log: Iterator[Event]) -> asyncio.Task[int]:
