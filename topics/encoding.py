@@ -41,4 +41,6 @@ def encode_event(
     if data is not None:
         event["datacontenttype"] = "application/json"
         event["data"] = data
-    return orjson.dumps(event)
+    # orjson gives small results 4 to 16 KiB of memory and never trims them; a flush holds very many at once. Joining
+    # copies (home-assistant/core#181522).
+    return b"".join((orjson.dumps(event), b""))
