@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -118,3 +119,14 @@ def test_the_models_refuse_what_they_do_not_promise():
         "seq",
         "level",
     }
+
+
+def test_a_kept_event_takes_hardly_more_memory_than_its_bytes() -> None:
+    """A flush keeps very many at once; a JSON library's spare room would be most of a worker's memory."""
+    tracemalloc.start()
+    try:
+        kept = [encode_event("t", str(n), SOURCE, SUPPLIER, 0, {"score": n}) for n in range(1_000)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.5 * sum(map(len, kept))
