@@ -45,6 +45,10 @@ INTERVENTION_TOPICS = (PROFILES, HEALTH, RISK_CHANGES, MILESTONES, CONDITIONS)
 SESSION_S = 10.0
 QUEUED_BATCHES = 16
 RECOVERY_BATCHES = 8
+DECODED = 40_000
+FEWEST_DECODED = 1_000
+"""Suppliers whose state a worker holds decoded between flushes, in all its partitions; at least so many in each. One
+takes some 10 KB with what is to be sent of her."""
 
 
 class SuccessApp(faust.App):
@@ -110,8 +114,11 @@ def build_app(
             if new_writer is None:
                 raise RuntimeError(f"nobody writes {tp.topic} here")
             return InterventionHandler(name, tp.partition, new_writer(), producer, prefix)
-        fold = PartitionFold(tp.partition, settings.partitions, append_time, grace_ms, topic=tp.topic)
         store = cast("PartitionStore", table.data)
+        capacity = max(FEWEST_DECODED, DECODED // max(1, len(store.marked())))
+        fold = PartitionFold(
+            tp.partition, settings.partitions, append_time, grace_ms, topic=tp.topic, capacity=capacity
+        )
         fold.recover(store.partition(tp.partition))
         return ScoringHandler(fold, producer, prefix, state_topic, scoring_policy, store.wrote)
 

@@ -101,7 +101,8 @@ class PartitionFold:
 
     `append_time` gives a record's append time in ms. With `grace_ms` None nothing fires in the stream: the
     driver calls `fire_due`. `epoch` tells one incarnation of the topic from the next, whose offsets start
-    again. At most `capacity` decoded states are kept between flushes.
+    again. At most `capacity` decoded states are kept between flushes; when so many suppliers have changed since
+    the last one, the next is due.
     """
 
     partition: int
@@ -118,7 +119,8 @@ class PartitionFold:
     stream_time: int = 0
     counters: Counters = field(default_factory=Counters)
     full: bool = False
-    """A supplier's snapshot has as many changes as may be: flush before anything else is read."""
+    """Flush before anything else is read: a snapshot has as many changes as may be, or so many suppliers have changed
+    that memory is short."""
 
     _encoded: dict[bytes, bytes] = field(default_factory=dict)
     _suppliers: dict[str, Supplier] = field(default_factory=dict)
@@ -194,6 +196,8 @@ class PartitionFold:
         more = True
         while not self._crowded and (more := self._read(islice(incoming, READ_AT_ONCE), waiting)):
             yield 0
+            if len(waiting) >= self.capacity:
+                break
         self._crowded = False
         folded = 0
         for supplier in waiting:
@@ -206,6 +210,8 @@ class PartitionFold:
             yield from self._firing(self.stream_time - self.grace_ms)
         self._put_in_order()
         self._times.clear()
+        if len(self._touched) >= self.capacity:
+            self.full = True
         return more
 
     def _read(self, records: Iterable[Record], waiting: list[Supplier]) -> bool:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from itertools import chain
+from math import inf
 
 from scoring.activity import EXPIRY
 from scoring.metrics import (
+    AT_RISK_FROM,
     FEATURES,
     FORMS,
+    HEALTHY_FROM,
+    HYSTERESIS,
     JOURNEY_WINDOW_DAYS,
     LOGIN,
     LOGIN_BANDS,
@@ -25,50 +29,112 @@ from scoring.time import DAY
 Forecast = tuple[int | None, Level | None, int | None]
 """(when the sum next changes, the next other level, when that comes); None where silence changes nothing."""
 
+EDGES: dict[Level, tuple[float, float]] = {
+    "critical": (-inf, AT_RISK_FROM + HYSTERESIS),
+    "at_risk": (AT_RISK_FROM, HEALTHY_FROM + HYSTERESIS),
+    "healthy": (HEALTHY_FROM, inf),
+}
+"""A level stays while the sum is at least the first and below the second: `metrics.next_level` in other words."""
+_SLACK = 1e-6
+"""Far more than a sum is off that was not rounded: nearer to an edge the exact one is worked out."""
+
 
 class _Silence:
     """The score of one supplier at any later instant without events."""
 
     def __init__(self, state: State) -> None:
-        self.last_login = state.last_login
+        last_login, clock = state.last_login, state.clock
+        self.clock = clock
+        self.last_login = last_login
         self.known = len(state.clients)
         many = state.many
         self.active = (
             sorted([last for last in state.clients.values() if last]) if many is None else many.active
         )
-        self.fixed = state.points
+        self.features, self.forms = state.points[FEATURES], state.points[FORMS]
         self.rolls, self.journeys_left = _journey_rolls(state)
-        bands = [] if self.last_login is None else [self.last_login + below for below, _ in LOGIN_BANDS]
-        self.breaks = sorted([at for at in {*bands, *self.rolls} if at > state.clock])
-
-    def journey_points(self, at: int) -> float:
-        """The points of journey emails once the days that have left the window by `at` are gone."""
-        return self.journeys_left[bisect_right(self.rolls, at)]
-
-    def expired(self, at: int) -> int:
-        """How many of the now active clients are no longer active at `at`."""
-        return bisect_right(self.active, at - EXPIRY)
-
-    def expired_before(self, at: int | None) -> int:
-        """How many are no longer active just before `at`; all of them when it is None."""
-        return len(self.active) if at is None else bisect_left(self.active, at - EXPIRY)
+        breaks = [at for at in self.rolls if at > clock]
+        if last_login is not None:
+            breaks += [
+                at for below, _ in LOGIN_BANDS if (at := last_login + below) > clock and at not in breaks
+            ]
+            breaks.sort()
+        self.breaks = breaks
+        """When something else than the expiry of clients may change the sum."""
 
     def sum_at(self, at: int) -> float:
         """The unrounded score at `at`."""
-        return self.sum_with(login_points(self.last_login, at), self.journey_points(at), self.expired(at))
+        journeys = self.journeys_left[bisect_right(self.rolls, at)]
+        return self.sum_with(
+            login_points(self.last_login, at), journeys, bisect_right(self.active, at - EXPIRY)
+        )
 
     def sum_with(self, login: float, journeys: float, expired: int) -> float:
-        """The unrounded score with these parts and what silence leaves alone."""
+        """The unrounded score with these parts, so many clients expired, and what silence leaves alone."""
         clients = client_points(len(self.active) - expired, self.known)
-        return total((login, self.fixed[FEATURES], clients, self.fixed[FORMS], journeys))
+        return total((login, self.features, clients, self.forms, journeys))
 
-    def level_is_final(self, level: Level, at: int) -> bool:
-        """Whether no time after `at` can bring another level: neither the least nor the most there can be does."""
-        least = self.sum_with(0.0, min(self.journeys_left), len(self.active))
-        if next_level(level, least) != level:
-            return False
-        most = self.sum_with(login_points(self.last_login, at), max(self.journeys_left), 0)
-        return next_level(level, most) == level
+    def next_change(self, score_sum: float) -> int | None:
+        """When the sum is another for the first time."""
+        breaks = iter(self.breaks)
+        next_break = next(breaks, None)
+        for last in chain(self.active, [None]):
+            expiry = None if last is None else last + EXPIRY
+            while next_break is not None and (expiry is None or next_break <= expiry):
+                if self.sum_at(next_break) != score_sum:
+                    return next_break
+                next_break = next(breaks, None)
+            if expiry is not None and self.sum_at(expiry) != score_sum:
+                return expiry
+        return None
+
+    def next_level(self, level: Level) -> tuple[int | None, Level | None]:
+        """When another level comes, and which.
+
+        Between two breaks (a login band's end, a midnight that drops a journey day) only clients expire, so the sum
+        only falls: the level is looked at once a stretch, first roughly. Where it fell, the instant is found by
+        bisection.
+        """
+        low, high = EDGES[level]
+        low, high = low + _SLACK, high - _SLACK
+        active, rolls, left, last_login = self.active, self.rolls, self.journeys_left, self.last_login
+        a_client = client_points(1, self.known)
+        fixed = self.features + self.forms
+        login = login_points(last_login, self.clock)
+        number = len(active)
+        if low <= fixed + min(left) and login + fixed + a_client * number + max(left) < high:
+            return None, None  # neither the least nor the most there can be is another level
+        expired = bisect_right(active, self.clock - EXPIRY)
+        journeys = left[bisect_right(rolls, self.clock)]
+        for until in [*self.breaks, None]:
+            before = number if until is None else bisect_left(active, until - EXPIRY, expired)
+            if before > expired and login + fixed + a_client * (number - before) + journeys < low:
+                found = self._falls_among(level, login, journeys, expired, before)
+                if found is not None:
+                    return found, next_level(level, self.sum_at(found))
+            if until is None:
+                break
+            login = login_points(last_login, until)
+            journeys = left[bisect_right(rolls, until)]
+            expired = bisect_right(active, until - EXPIRY, before)
+            if not low <= login + fixed + a_client * (number - expired) + journeys < high:
+                at_break = next_level(level, self.sum_at(until))
+                if at_break != level:
+                    return until, at_break
+        return None, None
+
+    def _falls_among(
+        self, level: Level, login: float, journeys: float, expired: int, before: int
+    ) -> int | None:
+        """When the expiry of the clients between these two, in order, brings a lower level; None if none does."""
+        if next_level(level, self.sum_with(login, journeys, before)) == level:
+            return None
+        count = bisect_left(
+            range(expired + 1, before + 1),
+            True,
+            key=lambda expired: next_level(level, self.sum_with(login, journeys, expired)) != level,
+        )
+        return self.active[expired + count] + EXPIRY
 
 
 def _journey_rolls(state: State) -> tuple[list[int], list[float]]:
@@ -84,61 +150,9 @@ def _journey_rolls(state: State) -> tuple[list[int], list[float]]:
 
 
 def forecast(state: State) -> Forecast:
-    """What silence alone will change: when the sum does, and which other level comes next and when.
-
-    Between two breaks (a login band's end, a midnight that drops a journey day) only clients expire, so the
-    sum only falls: the level is looked at once a stretch and, where it fell, the instant is found by
-    bisection.
-    """
+    """What silence alone will change: when the sum does, and which other level comes next and when."""
     if state.level is None or not (state.active_clients or state.journey_days or state.points[LOGIN]):
         return None, None, None
     silence = _Silence(state)
-    level_at, level = _next_level(silence, state.level, state.clock)
-    return _next_change(silence, state.sum), level, level_at
-
-
-def _next_change(silence: _Silence, score_sum: float) -> int | None:
-    breaks = iter(silence.breaks)
-    next_break = next(breaks, None)
-    for last in chain(silence.active, [None]):
-        expiry = None if last is None else last + EXPIRY
-        while next_break is not None and (expiry is None or next_break <= expiry):
-            if silence.sum_at(next_break) != score_sum:
-                return next_break
-            next_break = next(breaks, None)
-        if expiry is not None and silence.sum_at(expiry) != score_sum:
-            return expiry
-    return None
-
-
-def _next_level(silence: _Silence, level: Level, clock: int) -> tuple[int | None, Level | None]:
-    if silence.level_is_final(level, clock):
-        return None, None
-    since = clock
-    for until in [*silence.breaks, None]:
-        found = _falls_between(silence, level, since, until)
-        if found is not None:
-            return found, next_level(level, silence.sum_at(found))
-        if until is not None:
-            at_break = next_level(level, silence.sum_at(until))
-            if at_break != level:
-                return until, at_break
-            since = until
-    return None, None
-
-
-def _falls_between(silence: _Silence, level: Level, since: int, until: int | None) -> int | None:
-    """When clients' expiry alone brings another level in (since, until); None when it does not."""
-    gone = silence.expired(since)
-    gone_before = silence.expired_before(until)
-    if gone == gone_before:
-        return None
-    login, journeys = login_points(silence.last_login, since), silence.journey_points(since)
-    if next_level(level, silence.sum_with(login, journeys, gone_before)) == level:
-        return None
-    count = bisect_left(
-        range(gone + 1, gone_before + 1),
-        True,
-        key=lambda expired: next_level(level, silence.sum_with(login, journeys, expired)) != level,
-    )
-    return silence.active[gone + count] + EXPIRY
+    level_at, level = silence.next_level(state.level)
+    return silence.next_change(state.sum), level, level_at

@@ -13,7 +13,7 @@ import click
 
 from bench.process import clean_up_when_terminated, say
 from bench.report import RESULTS, ROOT, machine, put_between_marks
-from bench.scale import clients, latency, paper, postgres, rebalance, recovery, state, ticks, workers
+from bench.scale import clients, latency, paper, postgres, rebalance, recovery, sparse, state, ticks, workers
 from cli.stack import Stack
 from runtime.embedded import Addresses
 
@@ -28,6 +28,7 @@ MODULES = {
     "clients": clients,
     "recovery": recovery,
     "workers": workers,
+    "sparse": sparse,
     "latency": latency,
     "rebalance": rebalance,
     "postgres": postgres,
@@ -38,6 +39,7 @@ TITLES = {
     "clients": "Many clients",
     "recovery": "Recovery",
     "workers": "Workers side by side",
+    "sparse": "Every event another supplier's",
     "latency": "Added latency",
     "rebalance": "Pauses",
     "postgres": "Postgres",
@@ -48,6 +50,7 @@ MEASURE: dict[str, Measurement] = {
     "clients": lambda _, options: clients.measure(options["client_events"]),
     "recovery": lambda stack, options: recovery.measure(stack.kafka, options["suppliers"]),
     "workers": lambda stack, options: workers.measure(stack.kafka, options["events"], 20_000),
+    "sparse": lambda stack, options: sparse.measure(stack.kafka, options["sparse_suppliers"]),
     "latency": lambda stack, options: latency.measure(stack.kafka, options["rate"] or half_load(), 20.0),
     "rebalance": lambda stack, _: rebalance.measure(stack, 500),
     "postgres": lambda stack, options: postgres.measure(
@@ -63,6 +66,7 @@ NEED_NO_STACK = {"state", "ticks", "clients"}
 @click.option("--timers", default=100_000, show_default=True, help="For ticks.")
 @click.option("--client-events", default=5_000, show_default=True, help="For clients.")
 @click.option("--events", default=400_000, show_default=True, help="For workers.")
+@click.option("--sparse-suppliers", default=300_000, show_default=True, help="For sparse.")
 @click.option("--rate", type=int, help="For latency, events/s; half of what `python -m bench --write` found.")
 @click.option("--sizes", default="1000,20000", show_default=True, help="For postgres: suppliers.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object.")
@@ -136,8 +140,7 @@ def keep(name: str, found: dict[str, Any]) -> None:
                     f"load {where['load']} before, commit {where['commit']}.\n"
                 ),
             ]
-    if ENGINES.exists():
-        parts += paper.lines(stored, json.loads(ENGINES.read_text(encoding="utf-8")))
+    parts += paper.lines(stored)
     put_between_marks(PAGE, "\n".join(parts))
 
 

@@ -12,16 +12,16 @@ LOAD = 0.5
 PARTITIONS_A_WORKER = 4
 REPLICAS = 3
 KEPT_DAYS = 400
-NEEDED = {"state", "recovery", "postgres"}
+NEEDED = {"state", "recovery", "sparse", "postgres"}
 GB, TB = 1e9, 1e12
 
 
-def lines(stored: dict[str, Any], engines: dict[str, Any]) -> list[str]:
+def lines(stored: dict[str, Any]) -> list[str]:
     """For people, in Markdown; nothing while figures are missing."""
     if not stored.keys() >= NEEDED:
         return []
-    rate = next(row for row in engines["engines"] if row["engine"] == "wedsync-success")
-    per_worker = rate["events_per_second"]["median"] * LOAD
+    # A supplier has an event every 100 s, so that no flush finds two of them: each event writes a whole record.
+    per_worker = stored["sparse"]["events_per_second_once_joined"] * LOAD
     workers = ceil(EVENTS_PER_SECOND / per_worker)
     held = stored["state"]["many"]["bytes_a_supplier"]
     record = stored["state"]["many"]["record_bytes"]
@@ -30,11 +30,14 @@ def lines(stored: dict[str, Any], engines: dict[str, Any]) -> list[str]:
     rates = stored["postgres"]["sizes"][-1]["rates"]
     snapshots = rates["known suppliers"]["success.health"]["per_second"]
     log = EVENTS_PER_SECOND * each["log_bytes_an_event"]
-    # A supplier has an event every 100 s, so that no flush finds two of them: each event writes a whole record.
     state, health = EVENTS_PER_SECOND * record, EVENTS_PER_SECOND * each["health_bytes_an_event"]
     signals = EVENTS_PER_SECOND * each["signals_an_event"]
     rows = [
-        ("workers, half busy", f"{workers:,}", f"{per_worker:,.0f} events/s each"),
+        (
+            "workers, half busy",
+            f"{workers:,}",
+            f"{per_worker:,.0f} events/s each, every event another supplier's",
+        ),
         (
             "partitions of every topic",
             f"{workers * PARTITIONS_A_WORKER:,}",
@@ -85,7 +88,7 @@ def lines(stored: dict[str, Any], engines: dict[str, Any]) -> list[str]:
     ]
     return [
         "### On paper: 100,000,000 suppliers, 1,000,000 events/s\n",
-        "Worked out by `bench/scale/paper.py` from the figures above and those of [performance.md](performance.md).\n",
+        "Worked out by `bench/scale/paper.py` from the figures above.\n",
         "| | needed | because |",
         "|---|---:|---|",
         *[f"| {what} | {needed} | {why} |" for what, needed, why in rows],

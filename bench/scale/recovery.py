@@ -8,18 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agents.failure import end_process
-from agents.lease import Lease
-from agents.producer import BatchProducer, Outgoing
-from agents.provisioning import STATE
-from bench.scale.suppliers import changelog, realistic
+from bench.scale.suppliers import fill
 from bench.scale.workers import new_settings, scoring
 from runtime.settings import Settings
-from topics.catalog import full_name
 
-SAMPLE = 1_000
-EVENTS_EACH = 100
-SENT_AT_ONCE = 2_000
 NOT_BEFORE_IT_STOPS_S = 86_400.0
 
 
@@ -27,7 +19,7 @@ def measure(kafka: str, suppliers: int) -> dict[str, Any]:
     """Write a changelog of so many suppliers, start a worker on it, stop it, and start the next on its snapshot."""
     with tempfile.TemporaryDirectory() as folder:
         settings = new_settings(kafka, snapshot_seconds=NOT_BEFORE_IT_STOPS_S, state_dir=Path(folder))
-        size = asyncio.run(_fill(settings, suppliers))
+        size = asyncio.run(fill(settings, suppliers))
         first, stopped_s = _recover(settings, suppliers)
         written = sum(path.stat().st_size for path in Path(folder).rglob("*.snapshot"))
         second, _ = _recover(settings, suppliers)
@@ -55,26 +47,6 @@ def _recover(settings: Settings, suppliers: int) -> tuple[dict[str, float], floa
         "cpu_us_a_supplier": round(ready["cpu_seconds"] / suppliers * 1e6, 1),
         "memory_mb": round(ready["memory_mb"]),
     }, time.perf_counter() - began
-
-
-async def _fill(settings: Settings, suppliers: int) -> int:
-    """Bytes of keys and values written to the state topic."""
-    producer = BatchProducer(settings, Lease(3600, end_process))
-    await producer.start()
-    topic = full_name(settings.topic_prefix, STATE)
-    waiting: list[list[Outgoing]] = [[] for _ in range(settings.partitions)]
-    size = 0
-    states = realistic(SAMPLE, EVENTS_EACH, time.time_ns() // 1_000_000)
-    for number, key, value in changelog(states, suppliers, settings.partitions, 0):
-        waiting[number].append((key, value, []))
-        size += len(key) + len(value)
-        if len(waiting[number]) >= SENT_AT_ONCE:
-            await producer.send(topic, number, waiting[number])
-            waiting[number] = []
-    for number, records in enumerate(waiting):
-        await producer.send(topic, number, records)
-    await producer.stop()
-    return size
 
 
 def lines(found: dict[str, Any]) -> list[str]:

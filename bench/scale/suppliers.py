@@ -7,20 +7,29 @@ import uuid
 from collections.abc import Iterator
 from random import Random
 
+from agents.failure import end_process
+from agents.lease import Lease
+from agents.producer import BatchProducer, Outgoing
+from agents.provisioning import STATE
 from agents.state_record import META_KEY, Meta, StateHeader, pack
 from bench.activity import activity
-from scoring.machine import apply, next_due
+from runtime.settings import Settings
+from scoring.machine import advance, apply, next_due
 from scoring.state import State, encode
 from scoring.time import DAY, NEVER
+from topics.catalog import full_name
 from topics.decoding import ActivityEvent, decode
 from topics.partitioner import partition_of
 
+SAMPLE = 1_000
+EVENTS_EACH = 100
+SENT_AT_ONCE = 2_000
 SPAN_DAYS = 60
 SEED = 11
 
 
 def realistic(count: int, events_each: int, end_ms: int | None = None) -> list[State]:
-    """States of suppliers after so many events each on average, over the 60 days before `end_ms` (now)."""
+    """States of suppliers at `end_ms` (now), after so many events each on average over the 60 days before it."""
     end_ms = end_ms or time.time_ns() // 1_000_000
     states: dict[str, State] = {}
     start = end_ms - SPAN_DAYS * DAY
@@ -31,7 +40,9 @@ def realistic(count: int, events_each: int, end_ms: int | None = None) -> list[S
         state = states.setdefault(event.subject, State())
         apply(state, event.subject, event)
         state.changes = []
-    for state in states.values():
+    for supplier_id, state in states.items():
+        advance(state, supplier_id, end_ms)
+        state.changes, state.dirty = [], False
         next_due(state)
     return list(states.values())
 
@@ -55,3 +66,23 @@ def changelog(
     for partition in range(partitions):
         meta = pack(StateHeader(0, -1, stream_time, NEVER), Meta(partitions).encode())
         yield partition, META_KEY, meta
+
+
+async def fill(settings: Settings, suppliers: int) -> int:
+    """Write the states of so many suppliers to the state topic; bytes of keys and values."""
+    producer = BatchProducer(settings, Lease(3600, end_process))
+    await producer.start()
+    topic = full_name(settings.topic_prefix, STATE)
+    waiting: list[list[Outgoing]] = [[] for _ in range(settings.partitions)]
+    size = 0
+    states = realistic(SAMPLE, EVENTS_EACH, time.time_ns() // 1_000_000)
+    for number, key, value in changelog(states, suppliers, settings.partitions, 0):
+        waiting[number].append((key, value, []))
+        size += len(key) + len(value)
+        if len(waiting[number]) >= SENT_AT_ONCE:
+            await producer.send(topic, number, waiting[number])
+            waiting[number] = []
+    for number, records in enumerate(waiting):
+        await producer.send(topic, number, records)
+    await producer.stop()
+    return size

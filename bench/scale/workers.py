@@ -113,13 +113,14 @@ def measure(kafka: str, events: int, suppliers: int, workers: tuple[int, ...] = 
     rows = []
     for count in workers:
         asyncio.run(create_topics(settings))
-        rows.append({"workers": count, **_run(settings, count, events)})
+        rows.append({"workers": count, **run(settings, count, events)})
         product.check()
         product.forget()
     return {"events": events, "suppliers": suppliers, "partitions": settings.partitions, "rows": rows}
 
 
-def _run(settings: Settings, count: int, events: int) -> dict[str, float | None]:
+def run(settings: Settings, count: int, events: int) -> dict[str, float | None]:
+    """What so many workers took for so many events that are in the log already."""
     with scoring(settings, count) as processes, committed(settings) as done:
         began = time.perf_counter()
         for process in processes:

@@ -8,6 +8,7 @@ from itertools import chain
 import orjson
 import pytest
 
+from agents import fold as fold_module
 from agents.fold import MOST_CHANGES, MOST_WAITING, Flush, PartitionFold
 from agents.producer import RECORD_BYTES
 from agents.provisioning import STATE_CONFIG
@@ -15,7 +16,7 @@ from agents.slices import at_once
 from agents.state_record import META_KEY
 from runtime.settings import Settings
 from scoring.activity import MOST_CLIENTS, MOST_JOURNEYS
-from tests.agents.records import PARTITIONS, T0, FakeRecord, event_record, numbered
+from tests.agents.records import PARTITIONS, T0, FakeRecord, event_record, numbered, suppliers_of
 from tests.agents.worker import ANNA, BELLE, ends, now_ms, running, send, values
 from tests.chaos.log import read
 from topics.catalog import ACTIVITY, DEAD_LETTERS, HEALTH, MAX_HEALTH_BYTES
@@ -78,6 +79,26 @@ def test_what_one_supplier_does_in_a_loop_goes_out_in_snapshots_of_bounded_size(
     at_once_folded.process(records)
     [last] = [flush for flush in sent if flush.watermark == 3_000]
     assert dict(last.changelog)[BELLE.encode()] == dict(at_once_folded.take_flush().changelog)[BELLE.encode()]
+
+
+def test_when_very_many_suppliers_have_changed_they_are_flushed_before_more_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fold_module, "READ_AT_ONCE", 10)
+    suppliers = suppliers_of(0, 100)
+    records = numbered([event_record(supplier) for supplier in suppliers])
+    fold, touched = PartitionFold(0, PARTITIONS, capacity=30), []
+    incoming, more = iter(records), True
+    while more:
+        more = at_once(fold.processing(incoming))
+        assert fold.full is (len(fold._touched) >= 30)
+        if fold.full or not more:
+            flush = fold.take_flush()
+            fold.confirm(flush)
+            touched.append(len(flush.health))
+            assert len(fold._suppliers) <= 30
+    assert touched == [30, 30, 30, 10]
+    assert fold.supplier_ids() == set(suppliers)
 
 
 def test_an_event_with_an_absurdly_long_id_is_refused() -> None:

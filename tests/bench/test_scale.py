@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.scale import __main__ as scale
-from bench.scale import clients, latency, paper, postgres, recovery, state, ticks, workers
+from bench.scale import clients, latency, paper, postgres, recovery, sparse, state, ticks, workers
 from bench.scale.rebalance import longest_gap
 from bench.scale.suppliers import changelog, ids, realistic
 from runtime.embedded import Addresses
@@ -21,10 +21,11 @@ def test_timers_due_at_once_fire_all_and_each_with_its_signal() -> None:
     assert "50 timers" in ticks.lines(found)[0]
 
 
-def test_clients_make_the_record_longer() -> None:
-    rows = clients.measure(10)["sizes"]
-    assert [row["clients"] for row in rows] == [10, 100, 1_000, 10_000]
-    assert rows[-1]["record_bytes"] > 10 * rows[1]["record_bytes"]
+def test_clients_do_not_make_a_flush_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "SIZES", (10, 1_000, 10_000))
+    few, many, most = clients.measure(100)["sizes"]
+    assert [row["clients"] for row in (few, many, most)] == [10, 1_000, 10_000]
+    assert most["state_bytes"] < 1.3 * many["state_bytes"] < 3 * few["state_bytes"]
 
 
 def test_a_flush_an_event_costs_more_changelog_than_a_flush_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +54,19 @@ def test_a_worker_recovers_a_changelog_in_bulk(stack: Addresses) -> None:
 def test_one_and_two_workers_leave_the_state_of_a_sequential_fold(stack: Addresses) -> None:
     found = workers.measure(stack.kafka, 3_000, 100, (1, 2))
     assert [row["workers"] for row in found["rows"]] == [1, 2]
+
+
+def test_in_a_sparse_log_every_event_is_another_suppliers() -> None:
+    log = list(sparse.one_each(40))
+    assert sorted(key.decode() for key, _ in log) == sorted(ids(40))
+    assert all(json.loads(value)["subject"] == key.decode() for key, value in log)
+
+
+@pytest.mark.stack
+def test_a_sparse_log_is_scored_by_one_worker(stack: Addresses) -> None:
+    found = sparse.measure(stack.kafka, 300)
+    assert found["events_per_second"] > 0
+    assert "300 known suppliers" in sparse.lines(found)[0]
 
 
 @pytest.mark.stack
@@ -107,7 +121,6 @@ def test_figures_of_one_kind_stand_beside_those_of_the_others(
 
 
 def test_the_paper_divides_what_is_wanted_by_what_was_measured() -> None:
-    engines = {"engines": [{"engine": "wedsync-success", "events_per_second": {"median": 40_000}}]}
     each = {
         "log_bytes_an_event": 200,
         "health_bytes_an_event": 1_000,
@@ -119,12 +132,13 @@ def test_the_paper_divides_what_is_wanted_by_what_was_measured() -> None:
             "changelog": {"suppliers_per_second": 20_000},
             "snapshot": {"suppliers_per_second": 100_000},
         },
+        "sparse": {"events_per_second_once_joined": 40_000},
         "postgres": {"sizes": [{"rates": {"known suppliers": {"success.health": {"per_second": 10_000}}}}]},
     }
-    text = "\n".join(paper.lines(stored, engines))
+    text = "\n".join(paper.lines(stored))
     assert "| workers, half busy | 50 |" in text
     assert "| memory of a worker | 5.0 GB | 2,000,000 suppliers" in text
     assert "| recovery of a worker that starts cold | 1.7 min |" in text
     assert "| ... with a snapshot on its own disk | 0.3 min |" in text
     assert "| Postgres instances for health alone | 100 |" in text
-    assert paper.lines({}, engines) == []
+    assert paper.lines({}) == []

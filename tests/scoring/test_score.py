@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from scoring.metrics import Level, next_level
+from scoring.silence import EDGES
 from tests.reference.history import DAY
 from tests.scoring.suppliers import Story, days
 
@@ -256,3 +258,10 @@ def test_silence_is_forecast(story: Story) -> None:
     story.silence(days(31))
     now = story.now
     assert (now["next_change_at"], now["next_level_if_silent"], now["next_level_at"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("level", ["critical", "at_risk", "healthy"])
+def test_the_forecasts_edges_are_those_of_the_level_itself(level: Level) -> None:
+    low, high = EDGES[level]
+    for score_sum in [*range(101), 39.999999999, 42.999999999, 69.999999999, 72.999999999]:
+        assert (low <= score_sum < high) == (next_level(level, score_sum) == level)
