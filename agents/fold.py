@@ -452,7 +452,7 @@ class PartitionFold:
         """Let go of decoded states beyond `capacity`, those that were not just touched first."""
         for supplier in self._touched:
             self._suppliers[supplier.id] = self._suppliers.pop(supplier.id)
-        for supplier_id in list(self._suppliers)[: len(self._suppliers) - self.capacity]:
+        for supplier_id in list(islice(self._suppliers, len(self._suppliers) - self.capacity)):
             del self._suppliers[supplier_id]
 
     def _header(self, due: int) -> StateHeader:
