@@ -91,8 +91,9 @@ class LiveWorker:
         reason = f"too_large: the line has {size:,} bytes, more than the topic takes; its value is left out"
         topic = full_name(self._settings.topic_prefix, ACTIVITY)
         headers = dead_letter_headers(reason, topic, -1, -1, ())
+        # A line whose subject can't be read has no key, and a record with neither key nor value is not sent.
         await self._producer.send_and_wait(
-            full_name(self._settings.topic_prefix, DEAD_LETTERS), key=key, headers=headers
+            full_name(self._settings.topic_prefix, DEAD_LETTERS), key=key, value=b"", headers=headers
         )
 
     async def send(self, events: Sequence[Event]) -> None:

@@ -8,6 +8,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from agents.inprocess import InProcessWorker
+from cli.live_worker import LiveWorker
 from runtime.clock import SystemClock
 from scoring.policy import Policy
 from topics.catalog import ACTIVITY, DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, PROFILES, RISK_CHANGES, full_name
@@ -114,3 +115,22 @@ async def test_every_kind_of_bad_input_is_a_dead_letter_and_what_is_behind_it_is
     assert [record.key.decode() for record in changes] == [SUPPLIER], (
         "the good event behind all of them counts"
     )
+
+
+async def test_a_line_too_large_for_the_topic_is_a_dead_letter_even_where_nobody_can_tell_whose_it_is(
+    settings,
+):
+    worker = InProcessWorker(settings, SystemClock(), policy=Policy.load(None))
+    async with LiveWorker(settings, worker) as live:
+        await live.publish(
+            [
+                (ACTIVITY, None, b"x" * (2 * MIB)),
+                (ACTIVITY, SUPPLIER.encode(), orjson.dumps(event(data={"x": "x" * (2 * MIB)}))),
+                (ACTIVITY, SUPPLIER.encode(), orjson.dumps(event(1))),
+            ]
+        )
+
+    letters = await read_all(settings, DEAD_LETTERS)
+    assert {letter.key for letter in letters} == {None, SUPPLIER.encode()}
+    assert all(dict(letter.headers)["error"].startswith(b"too_large") for letter in letters)
+    assert len(await read_all(settings, RISK_CHANGES)) == 1, "the good event behind them counts"
