@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    for_code,
+)
 
 from agents.kafka import client_options
 from topics.catalog import TOPICS, full_name
@@ -57,8 +62,9 @@ class _Found:
 async def create_topics(settings: Settings) -> list[str]:
     """Create the topics that are missing, bring the settings of the others up to date; safe to run again.
 
-    Returns the full names of those created, once every topic can be written to. A topic keeps the retention
-    time that an operator gave it. Raises ProvisioningError where a topic has another number of partitions.
+    Returns the full names of those created, once every topic can be written to and workers can form a group. A
+    topic keeps the retention time that an operator gave it. Raises ProvisioningError where a topic has another
+    number of partitions.
     """
     admin = AIOKafkaAdminClient(**client_options(settings))
     await admin.start()
@@ -92,6 +98,7 @@ async def _provision(admin: AIOKafkaAdminClient, settings: Settings) -> list[str
         admin,
         {name: wanted[name] | _durability(found[name].replicas) for name in wanted if name not in created},
     )
+    await _wait_for_groups(admin, f"{settings.topic_prefix}success-worker")
     return created
 
 
@@ -153,6 +160,24 @@ async def _wait_until_visible(admin: AIOKafkaAdminClient, names: list[str]) -> d
                 f"topic {waiting[0]} has no leader after {VISIBLE_WITHIN_S:.0f} s: are all brokers up?"
             )
         await asyncio.sleep(POLL_S)
+
+
+async def _wait_for_groups(admin: AIOKafkaAdminClient, group: str) -> None:
+    """Ask for the group's coordinator until there is one: a new Kafka makes its own topic for that when asked first.
+
+    Only a kindness to the first worker, which would wait, and log an error, otherwise: whatever else is wrong with
+    groups is the worker's to say.
+    """
+    deadline = asyncio.get_running_loop().time() + VISIBLE_WITHIN_S
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            await admin.find_coordinator(group)
+        except (GroupCoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+            await asyncio.sleep(POLL_S)
+        except KafkaError:
+            return
+        else:
+            return
 
 
 async def _update_configs(admin: AIOKafkaAdminClient, wanted: dict[str, dict[str, str]]) -> None:

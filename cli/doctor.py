@@ -170,18 +170,17 @@ async def _checked(title: str, check: Awaitable[Finding], where: str, setting: s
 
 async def check_kafka(settings: Settings) -> Finding:
     """Brokers answer, and every topic is there with the partition count of the settings."""
-    import logging  # noqa: PLC0415
-
     from aiokafka.admin import AIOKafkaAdminClient  # noqa: PLC0415 - `success up` needs none of these
     from aiokafka.errors import KafkaConnectionError  # noqa: PLC0415
 
     from agents.kafka import client_options  # noqa: PLC0415
+    from runtime.quiet import without_logs  # noqa: PLC0415
     from topics.catalog import TOPICS, full_name  # noqa: PLC0415
 
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says, the finding says
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
-        await admin.start()
+        with without_logs("aiokafka"):  # what it says, the finding says
+            await admin.start()
     except KafkaConnectionError as error:
         raise ConnectionError(str(error)) from error
     try:

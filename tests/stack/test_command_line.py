@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -178,7 +179,9 @@ def test_doctor_finds_every_server_that_is_away_and_says_how_to_mend_it(
     for name, value in NOWHERE.items():
         monkeypatch.setenv(name, value)
 
+    level = logging.getLogger("aiokafka").level
     assert cli_main.run(["doctor", "--json"]) == 1
+    assert logging.getLogger("aiokafka").level == level, "whoever comes after it may need Kafka's log"
 
     report = json.loads(capsys.readouterr().out)
     wrong = {check["name"]: check for check in report["checks"] if not check["ok"]}

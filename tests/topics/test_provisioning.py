@@ -9,7 +9,11 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    MessageSizeTooLargeError,
+)
 
 from agents.kafka import client_options
 from agents.provisioning import STATE, ProvisioningError, create_topics, wanted_topics
@@ -130,3 +134,25 @@ async def test_kafka_takes_values_a_little_over_a_mebibyte_so_that_the_refusal_i
             await producer.send_and_wait(activity, b"x" * (2 * MAX_VALUE_BYTES))
     finally:
         await producer.stop()
+
+
+async def test_topics_count_as_made_once_workers_can_form_a_group(settings, monkeypatch):
+    asked = []
+
+    async def find_coordinator(_admin: AIOKafkaAdminClient, group: str) -> int:
+        asked.append(group)
+        if len(asked) < 3:
+            raise GroupCoordinatorNotAvailableError
+        return 1
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "find_coordinator", find_coordinator)
+    await create_topics(settings)
+    assert len(asked) == 3, "a new Kafka has none until somebody has asked for one"
+
+
+async def test_a_kafka_that_won_t_tell_of_groups_still_gets_its_topics(settings, monkeypatch):
+    async def find_coordinator(_admin: AIOKafkaAdminClient, _group: str) -> int:
+        raise GroupAuthorizationFailedError
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "find_coordinator", find_coordinator)
+    assert await create_topics(settings) == []
