@@ -101,7 +101,10 @@ def caller_of(claims: dict[str, Any]) -> Caller:
     if role not in get_args(Role):
         raise TokenError("the token's role is none of supplier, agent, service")
     if role != "supplier":
-        return Caller(cast("Role", role), str(subject or role))
+        name = str(subject or role)
+        if not name.isprintable():  # it goes to Postgres and into the audit log, which take no NUL
+            raise TokenError("the token's `sub` holds characters that nobody can read")
+        return Caller(cast("Role", role), name)
     try:
         return Caller("supplier", str(UUID(str(subject))))
     except ValueError:

@@ -10,7 +10,15 @@ from typing import Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from agents.feedback import change_consent, tell
@@ -59,6 +67,12 @@ class _Reported(BaseModel):
     )
     code: str | None = Field(default=None, max_length=64, description="SMTP or RFC 3463: `550`, `5.1.1`.")
     diagnostic: str | None = Field(default=None, description="The mail server's own words.")
+
+    @field_validator("message_id", "address", "code", "diagnostic")
+    @classmethod
+    def _storable(cls, text: str | None) -> str | None:
+        """Mail servers say what they like; Postgres takes no NUL, and a bounce counts all the same."""
+        return text.replace("\0", "") if text else text
 
     @model_validator(mode="after")
     def _names_a_message(self) -> _Reported:

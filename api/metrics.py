@@ -94,6 +94,7 @@ class CountRequests:
             self._metrics.seconds.labels(method, route).observe(seconds)
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get(
     "/metrics",
     response_class=Response,

@@ -12,12 +12,14 @@ from api.services import InServices
 router = APIRouter(tags=["probes"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """Say that the process is alive; asks nobody else."""
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses=documented(HTTPStatus.SERVICE_UNAVAILABLE))
 async def readyz(services: InServices) -> dict[str, str]:
     """Say whether requests can be answered: Postgres answers and has our tables."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+ErrorPage = Callable[[Request, HTTPStatus, str], Response]
+"""Shows an error to a person; a route that sets `request.state.error_page` wants it for unexpected ones."""
 _UNREADABLE_BODY = "There was an error parsing the body"
 """The framework's words for a body that is no text."""
 SCHEMA: dict[str, Any] = {
@@ -166,10 +168,16 @@ async def _kafka_away(_request: Request, error: Exception) -> Response:
     )
 
 
-async def _unexpected(_request: Request, _error: Exception) -> Response:
+async def _unexpected(request: Request, _error: Exception) -> Response:
     # The server logs the error with its traceback; the answer tells nothing of our insides.
     detail = "something went wrong on our side; it is logged"
-    # The server hangs up after this: a proxy that kept the connection would fail somebody's next request.
-    return problem_response(
-        Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, headers={"Connection": "close"})
+    # Where people look, the route says how it is shown (api/dashboard/rendering.py).
+    as_page: ErrorPage | None = getattr(request.state, "error_page", None)
+    answer = (
+        as_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+        if as_page is not None
+        else problem_response(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
     )
+    # The server hangs up after this: a proxy that kept the connection would fail somebody's next request.
+    answer.headers["Connection"] = "close"
+    return answer

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
 
 from api.dashboard import acts, assets, login, messages, population, supplier, system, today
+from api.dashboard.rendering import PageRoute
+from api.problems import Problem
+
+_elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@_elsewhere.get("/dashboard/{rest:path}")
+async def nothing_here(request: Request, rest: str) -> Response:
+    """A page that says so; an address with a slash too many is led to the one without."""
+    if rest.endswith("/") or not rest:
+        return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
+    raise Problem(HTTPStatus.NOT_FOUND, "there is no such page")
+
 
 router = APIRouter(tags=["dashboard"])
 for _part in (assets, login, today, population, supplier, acts, messages, system):
     router.include_router(_part.router)
+router.include_router(_elsewhere)  # last: it takes what nobody else did

@@ -66,6 +66,10 @@ class PageRoute(APIRoute):
             except (OperationalError, InterfaceError, PoolTimeout):
                 detail = "the database does not answer; this page tries again when you load it"
                 return error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, detail)
+            except Exception:
+                # The server logs it and hangs up; what it says before that is a page here.
+                request.state.error_page = error_page
+                raise
 
         return handled
 

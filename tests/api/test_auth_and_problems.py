@@ -92,7 +92,15 @@ async def test_an_expired_token_says_so(api: AsyncClient, token) -> None:
 
 @pytest.mark.parametrize(
     "claims",
-    [{}, {"role": "admin"}, {"role": "supplier"}, {"role": "supplier", "sub": "sarah"}, {"role": ["agent"]}],
+    [
+        {},
+        {"role": "admin"},
+        {"role": "supplier"},
+        {"role": "supplier", "sub": "sarah"},
+        {"role": ["agent"]},
+        {"role": "agent", "sub": "a\0b"},
+        {"role": "agent", "sub": "\ud800"},
+    ],
 )
 async def test_a_token_without_a_known_role_or_supplier_is_401(
     api: AsyncClient, settings: Settings, claims: dict
@@ -224,7 +232,7 @@ async def test_every_error_is_a_problem(api: AsyncClient, token) -> None:
     assert_problem(await api.get("/nothing/here"), 404)
     refused = await api.post("/healthz")
     assert_problem(refused, 405)
-    assert refused.headers["allow"] == "GET"
+    assert refused.headers["allow"] == "GET, HEAD"
     other = await api.delete(f"/api/suppliers/{SARAH}/consent")
     assert other.headers["allow"] == "GET, PUT"
     unreadable = await api.post(
@@ -258,6 +266,8 @@ async def test_openapi_says_what_problems_look_like(api: AsyncClient) -> None:
 async def test_probes(api: AsyncClient, settings: Settings) -> None:
     assert (await api.get("/healthz")).json() == {"status": "ok"}
     assert (await api.get("/readyz")).json() == {"status": "ready"}
+    for probe in ("/healthz", "/readyz", "/metrics"):  # many a load balancer asks with HEAD
+        assert (await api.head(probe)).status_code == 200
     async with await psycopg.AsyncConnection.connect(settings.database_url) as conn:
         await conn.execute("DROP TABLE suppliers CASCADE")
     assert "success migrate" in assert_problem(await api.get("/readyz"), 503)["detail"]

@@ -341,6 +341,15 @@ async def test_an_invitation_that_arrived_between_soft_bounces_starts_the_count_
     assert await outcome_of_next(world, clock, supplier) == status
 
 
+async def test_a_bounce_counts_whatever_bytes_the_mail_server_said(
+    world: World, report: Report, clock: ManualClock
+) -> None:
+    supplier, _ = await delivered(world)
+    answer = await report("email.bounced", address=f"{ADDRESS}\0", code="5.1.1\0", diagnostic="gone\0 away")
+    assert answer.json() == {"status": "recorded"}
+    assert await outcome_of_next(world, clock, supplier) == ("suppressed", "bounced")
+
+
 async def test_what_is_not_signed_rightly_or_just_now_is_401(
     api: AsyncClient, settings: Settings, report: Report
 ) -> None:

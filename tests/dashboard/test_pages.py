@@ -122,6 +122,30 @@ async def test_what_is_not_there_is_a_page_that_says_so(desk: Desk) -> None:
     assert part.text.startswith("<p")
 
 
+async def test_an_address_without_a_page_is_a_page_that_says_so(desk: Desk, stranger: Desk) -> None:
+    for browser in (desk, stranger):
+        answer = await browser.get("/dashboard/no/such/page")
+        assert answer.status_code == 404
+        assert "<h1>" in answer.text
+    assert (await desk.get("/dashboard/changes/")).headers["location"].endswith("/dashboard/changes")
+
+
+async def test_an_error_of_ours_is_a_page_without_our_insides(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the password is hunter2")
+
+    monkeypatch.setattr("api.dashboard.population.store.population_moves", broken)
+    answer = await desk.get("/dashboard/population")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "Something went wrong" in answer.text
+    assert "hunter2" not in answer.text
+    part = await desk.get("/dashboard/population", **{"HX-Request": "true"})
+    assert part.text.startswith("<p")
+
+
 WRONG = (
     "/dashboard/suppliers/nobody",
     "/dashboard/suppliers?level=furious",
