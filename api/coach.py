@@ -13,13 +13,14 @@ from sse_starlette import EventSourceResponse
 from agents.coach_events import coach_event
 from agents.feedback import tell
 from api.auth import AnyCaller, Caller, OwnSupplier, allow, no_such_supplier
-from api.coach_answer import coach_of
+from api.coach_answer import coach_of, tip_ids
 from api.coach_models import CallTimes, Coach, Feedback
 from api.coach_stream import HEARTBEAT_S, CoachNews, events
 from api.problems import Problem, documented
 from api.services import InServices, Services
 from scoring import calls as call_rules
 from scoring.coaching import page_name
+from scoring.milestones import all_words
 from store import calls as stored_calls
 from store import coach as store
 from store import outbox
@@ -161,6 +162,10 @@ async def _note(conn: AsyncConnection, supplier_id: str, said: Feedback, now: in
         await tell(conn, told)
         await store.remember(conn, supplier_id, f"message:{UUID(said.id)}", what, now)
         return
+    if subject == "tip" and said.id not in tip_ids():
+        raise Problem(HTTPStatus.NOT_FOUND, "there is no such tip")
+    if subject == "milestone" and said.id not in all_words():
+        raise Problem(HTTPStatus.NOT_FOUND, "there is no such milestone")
     if what == "celebrated" and not await store.celebrate(conn, supplier_id, said.id, now):
         raise Problem(HTTPStatus.NOT_FOUND, "she has not reached this milestone")
     if await store.remember(conn, supplier_id, f"{subject}:{said.id}", what, now):

@@ -35,11 +35,11 @@ from api.coach_models import (
     Tip,
 )
 from scoring.circumstances import check_names, hold
-from scoring.coaching import tips
+from scoring.coaching import known_tips, tips
 from scoring.metrics import KEY_FEATURES
 from scoring.milestones import all_words, milestones
 from scoring.policy import Calls
-from scoring.recommend import Recommendation, recommend
+from scoring.recommend import Recommendation, action_ids, recommend
 from scoring.time import DAY
 from store.coach import Look, Reached
 from store.coach import Message as StoredMessage
@@ -53,6 +53,8 @@ NOT_NOW_MS, NOT_AGAIN_MS = 7 * DAY, 30 * DAY
 """How long a tip stays away after the first "not now", and after each further one."""
 CELEBRATED_SINCE_MS = 7 * DAY
 """A milestone whose email has been sent is celebrated in the coach as well if it is younger than this."""
+NEWS_MS = 30 * DAY
+"""A milestone that we have known of for longer is nothing to celebrate any more, whoever missed it."""
 QUICK_ACTIONS = 4
 BASICS_BEFORE_ADVANCED = 2
 """Key features to be used before anything but the basics is offered."""
@@ -110,6 +112,11 @@ def _state(look: Look, now_ms: int) -> State:
 
 
 # tips ------------------------------------------------------------------------------------------------
+
+
+def tip_ids() -> frozenset[str]:
+    """The ids of all that the coach can show as a tip or an action."""
+    return known_tips() | action_ids()
 
 
 def is_put_away(look: Look, tip_id: str, now_ms: int) -> bool:
@@ -222,6 +229,7 @@ def _celebrations(look: Look, now_ms: int) -> list[Celebration]:
         for each in reversed(look.milestones)
         if look.remembered(f"milestone:{each.type}", "celebrated") is None
         and (not each.celebrated or now_ms - each.at < CELEBRATED_SINCE_MS)
+        and (each.known_at is None or now_ms - each.known_at < NEWS_MS)
     ]
 
 

@@ -80,6 +80,11 @@ def tips(snapshot: Snapshot, page: str | None = None, vendor_type: str | None = 
     return [tip for _, tip in sorted(found, key=lambda each: each[0])]
 
 
+def known_tips() -> frozenset[str]:
+    """The ids of all tips that there are."""
+    return frozenset(entry.id for entry in _entries())
+
+
 def page_name(page: str | None) -> str | None:
     """The name under which a page has tips: the first part of its path in lower case, `dashboard` for the root."""
     if page is None:

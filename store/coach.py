@@ -29,11 +29,12 @@ What = Literal["shown", "dismissed", "clicked", "celebrated", "shared"]
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A milestone that she has reached; `at` in ms."""
+    """A milestone that she has reached; `at` in ms, as is `known_at`, when its row was written."""
 
     type: str
     at: int
     celebrated: bool
+    known_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,10 @@ async def look(conn: AsyncConnection, supplier_id: str, now_ms: int) -> Look | N
         all_opt_out=all_opt_out,
         paused_until=to_optional_ms(paused_until),
         snapshot=snapshot,
-        milestones=tuple(Reached(each["type"], _ms(each["at"]), each["celebrated"]) for each in milestones),
+        milestones=tuple(
+            Reached(each["type"], _ms(each["at"]), each["celebrated"], _ms(each["known_at"]))
+            for each in milestones
+        ),
         messages=tuple(Message(each["id"], each["channel"], each["template"]) for each in messages),
         call_id=call["id"] if call else None,
         call_at=_ms(call["at"]) if call else None,

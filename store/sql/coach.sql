@@ -5,7 +5,7 @@
 SELECT s.first_name, s.vendor_type, s.timezone, s.all_opt_out, s.paused_until,
     h.health_score, h.risk_level, h.breakdown, h.facts,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('type', m.milestone_type, 'at', m.achieved_at,
-                                                  'celebrated', m.celebrated) ORDER BY m.achieved_at), '[]')
+                                                  'celebrated', m.celebrated, 'known_at', m.created_at) ORDER BY m.achieved_at), '[]')
      FROM success_milestones m WHERE m.supplier_id = s.id),
     (SELECT coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'channel', i.intervention_type,
                                                   'template', i.template_used, 'at', i.sent_at)

@@ -126,6 +126,8 @@ async def test_only_she_says_what_she_did(
         ({"kind": "message_opened", "id": str(uuid4())}, 404),
         ({"kind": "milestone_celebrated", "id": "ten_clients"}, 404),
         ({"kind": "tip_shown", "id": "x", "mood": "good"}, 422),
+        ({"kind": "tip_dismissed", "id": "no_such_tip"}, 404),
+        ({"kind": "milestone_shared", "id": "no_such_milestone"}, 404),
     ],
 )
 async def test_what_makes_no_sense_is_refused(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.coach_answer import CELEBRATED_SINCE_MS, NOT_AGAIN_MS, NOT_NOW_MS, coach_of
+from api.coach_answer import CELEBRATED_SINCE_MS, NEWS_MS, NOT_AGAIN_MS, NOT_NOW_MS, coach_of, tip_ids
 from api.coach_models import Coach
 from api.coach_stream import what_is_new
 from scoring.milestones import milestones
@@ -167,6 +167,23 @@ def test_a_pause_ends():
 def test_each_milestone_is_celebrated_once_in_the_coach(reached, memories, is_celebrated):
     """An email that was faster does not take the celebration away, one from long ago does."""
     assert bool(said(milestones=(reached,), memory=memories).celebrations) == is_celebrated
+
+
+@pytest.mark.parametrize(("known_ms", "is_celebrated"), [(NEWS_MS - 1, True), (NEWS_MS, False)])
+def test_what_has_been_old_news_for_a_month_is_not_celebrated_any_more(known_ms, is_celebrated):
+    """She opens the coach for the first time after a quarter: a modal about her first form would look silly."""
+    reached = Reached("first_form", NOW - 900 * DAY, celebrated=False, known_at=NOW - known_ms)
+    coach = said(milestones=(reached,))
+    assert bool(coach.celebrations) == is_celebrated
+    assert [each.type for each in coach.milestones if each.achieved] == ["first_form"]
+
+
+def test_every_tip_and_action_that_the_coach_shows_may_be_spoken_of():
+    coach = said("/forms")
+    shown = {each.id for each in coach.quick_actions} | ({coach.tip.id} if coach.tip else set())
+    assert len(shown) > 1
+    assert shown <= tip_ids()
+    assert "no_such_tip" not in tip_ids()
 
 
 def test_a_message_whose_template_is_gone_is_left_out():
