@@ -32,6 +32,7 @@ from topics.time import format_time, parse_time
 
 DATABASE = "replay.duckdb"
 REPORT = "report.html"
+EXPLANATION = "explanation.json"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ class Options:
     "--state", type=click.Path(path_type=Path, file_okay=False), help="Archive to start a cut log from."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Write Parquet, DuckDB, HTML here."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write Parquet, DuckDB, HTML here (--supplier: JSON).",
 )
 @click.option("--processes", type=click.IntRange(min=1), help="Default: as many as there are cores.")
 @click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
@@ -119,6 +122,10 @@ def replay(
         raise UsageError("--from and --from-offset both say from where: give one of them")
     if first and supplier_id is None and (policy is not None or settings):
         raise UsageError("--from-offset: a what-if compares spans of time, not offsets: give --from TIME")
+    if state is not None and not state.is_dir():
+        raise UsageError(
+            f"--state {state}: there is no such folder; name what `success export --state` wrote"
+        )
     source = ArchiveSource(archive) if archive is not None else KafkaSource(Settings(), state)
     options = Options(
         source=source,
@@ -159,6 +166,8 @@ def _time(option: str, text: str | None) -> int | None:
 def _offsets(first: Sequence[str], last: Sequence[str]) -> Offsets:
     """What is chosen by offsets; of all partitions with both options, or of some."""
     offsets = Offsets(_chosen(FROM, first), _chosen(TO, last))
+    if wrong := offsets.crossed():
+        raise UsageError(wrong)
     if isinstance(offsets.first, int) != isinstance(offsets.last, int) and first and last:
         raise UsageError(
             f"{FROM} and {TO}: give both as one OFFSET for all partitions, or both as PARTITION:OFFSET"
@@ -214,8 +223,12 @@ def _explain(options: Options, supplier_id: str, variant: Variant | None) -> Non
     )
     if told.state is None:
         raise CommandError(f"nothing is known of {supplier_id} up to {format_time(told.until)}")
+    said = json.dumps(replay_print.explanation_json(told, options.since))
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / EXPLANATION).write_text(said + "\n", "utf-8")
     if options.as_json:
-        click.echo(json.dumps(replay_print.explanation_json(told, options.since)))
+        click.echo(said)
     else:
         replay_print.print_explanation(told, options.since, with_state=options.as_of)
 

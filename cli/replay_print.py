@@ -18,7 +18,7 @@ from replay.what_if import Comparison, Side
 from scoring.metrics import COMPONENTS
 from scoring.time import instant_text, optional_instant_text
 
-FULL_WIDTH = 140
+FULL_WIDTH = 160
 SHOWN_OF_ID = 13
 """Characters of an event's id; the JSON has all of it."""
 LISTED = 10
@@ -29,7 +29,7 @@ def outcome_json(outcome: Outcome, source: str, seconds: float) -> dict[str, Any
     """What was read, and how fast."""
     return {
         "source": source,
-        "to": instant_text(outcome.until),
+        "to": optional_instant_text(outcome.until or None),
         "offsets": {
             str(partition): {"first": max(span.begin, span.first), "last": span.end - 1}
             for partition, span in outcome.spans.items()
@@ -86,6 +86,9 @@ def print_replay(report: dict[str, Any]) -> None:
 
 
 def _print_read(report: dict[str, Any]) -> None:
+    if report["to"] is None:
+        click.echo(f"no events in {report['source']}")
+        return
     click.echo(
         f"{report['events']:,} events of {report['suppliers']:,} suppliers up to {report['to']}, "
         f"from {report['source']}, in {report['seconds']:.1f} s ({report['rate']:,}/s)"
@@ -149,8 +152,8 @@ def print_explanation(told: Explanation, since: int | None, *, with_state: bool)
     for title in ("time (UTC)", "because of", "component"):
         table.add_column(title, no_wrap=True)
     for title in ("points", "change", "sum", "score"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("level", no_wrap=True)
+        table.add_column(title, justify="right", overflow="fold")
+    table.add_column("level", overflow="fold")
     for step in _shown(told, since):
         for row in _step_rows(step):
             table.add_row(*row)

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli.errors import CommandError
 from runtime.settings import Settings
 from store import shadow as store
 from store.database import Role, open_pool
@@ -35,6 +36,8 @@ COUNTS = {
 def shadow(policy: str | None, limit: int, as_json: bool) -> None:
     """Compare a shadow policy (`success shadow`) with the live one, message by message."""
     comparison, listed = asyncio.run(_read(Settings(), policy, limit))
+    if comparison is None and policy is not None:
+        raise CommandError(f"no policy {policy!r} was tried: `success shadow --policy FILE` tries one")
     if as_json:
         said: dict[str, Any] = {"policy": None}
         if comparison is not None:
@@ -48,8 +51,7 @@ def shadow(policy: str | None, limit: int, as_json: bool) -> None:
             }
         click.echo(json.dumps(said))
     elif comparison is None:
-        tried = f"no policy {policy!r} was tried" if policy else "no policy was tried"
-        click.echo(f"{tried}: `success shadow --policy FILE` beside a live worker does")
+        click.echo("no policy was tried: `success shadow --policy FILE` beside a live worker does")
     else:
         _show(comparison, listed)
 

@@ -47,6 +47,8 @@ class Offsets:
 
     def spans(self, held: Mapping[int, Bounds]) -> dict[int, Span]:
         """What is replayed of each partition; LogError for what the log does not have."""
+        if wrong := self.crossed():
+            raise LogError(wrong)
         named: set[int] = set()
         for option, chosen in ((FROM, self.first), (TO, self.last)):
             if isinstance(chosen, Mapping):
@@ -63,10 +65,19 @@ class Offsets:
             raise LogError(f"the events of {supplier_id} are in partition {partition}, not in {named}")
         return spans[partition]
 
+    def crossed(self) -> str | None:
+        """What to say if the first offset lies behind the last one, of any partition; needs no log to tell."""
+        if isinstance(self.first, int) and isinstance(self.last, int):
+            return f"{FROM} {self.first} lies behind {TO} {self.last}" if self.first > self.last else None
+        if isinstance(self.first, Mapping) and isinstance(self.last, Mapping):
+            for partition in sorted(self.first.keys() & self.last.keys()):
+                first, last = self.first[partition], self.last[partition]
+                if first > last:
+                    return f"{FROM} {partition}:{first} lies behind {TO} {partition}:{last}"
+        return None
+
     def _span(self, partition: int, held: Bounds) -> Span:
         first, last = _of(self.first, partition), _of(self.last, partition)
-        if first is not None and last is not None and first > last:
-            raise LogError(f"{FROM} {partition}:{first} lies behind {TO} {partition}:{last}")
         end = held.end if last is None else max(held.begin, min(held.end, last + 1))
         return Span(held.begin, first or 0, end)
 

@@ -20,6 +20,16 @@ def folder(tmp_path_factory):
     return str(archive_of(tmp_path_factory.mktemp("archive"), logs_of(population(10, 40, 31, MONDAY))))
 
 
+@pytest.fixture(scope="module")
+def supplier_id(folder, tmp_path_factory):
+    """One who rose from critical to at risk."""
+    out = tmp_path_factory.mktemp("signals")
+    assert run(["replay", "--processes", "1", "--archive", folder, "--out", str(out)]) == 0
+    with duckdb.connect(str(out / "replay.duckdb")) as found:
+        rose = "SELECT supplier_id FROM base.signals WHERE previous = 'critical' AND level = 'at_risk' ORDER BY 1"
+        return str(found.execute(rose).fetchall()[0][0])
+
+
 def replayed(capsys, *arguments: str):
     """Exit code, the JSON object or the text, and standard error."""
     code = run(["replay", "--processes", "1", *arguments])
@@ -133,6 +143,49 @@ def test_a_log_that_run_has_played_is_recognised(capsys, tmp_path):
     assert "--played" in err
 
 
+def test_a_log_without_events_is_said_to_be_empty(capsys, tmp_path):
+    """Not to end in 1970."""
+    folder = str(archive_of(tmp_path, logs_of([event(ANNA, "supplier.logged_in", MONDAY) | {"id": ""}])))
+    code, said, _ = replayed(capsys, "--archive", folder)
+    assert code == 0
+    assert "no events" in said
+    assert "1970" not in said
+    code, report, _ = replayed(capsys, "--archive", folder, "--json")
+    assert (code, report["to"], report["events"]) == (0, None, 0)
+
+
+def test_no_word_of_an_explanation_is_cut_off(capsys, tmp_path):
+    """Not even where all columns are at their widest."""
+    steps: list[tuple[str, dict[str, object]]] = [
+        ("supplier.logged_in", {}),
+        ("client.imported", {"client_ids": [str(number) for number in range(29)]}),
+        ("template.used", {"template_id": "t"}),
+        *[("journey.email_sent", {"journey_id": "j", "message_id": "m"})] * 7,
+        *[
+            ("journey.email_opened", {"journey_id": "j", "message_id": "m", "client_id": str(number)})
+            for number in range(5)
+        ],
+    ]
+    lines = [
+        event(ANNA, kind, MONDAY + number, f"{number:013}-an-id", **data)
+        for number, (kind, data) in enumerate(steps)
+    ]
+    folder = str(archive_of(tmp_path, logs_of(lines)))
+    code, said, _ = replayed(capsys, "--archive", folder, "--supplier", ANNA)
+    assert code == 0
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said
+    assert "critical -> at_risk" in said
+
+
+def test_an_explanation_is_written_where_it_was_asked_for(capsys, folder, supplier_id, tmp_path):
+    out = tmp_path / "out"
+    code, report, _ = replayed(
+        capsys, "--archive", folder, "--supplier", supplier_id, "--out", str(out), "--json"
+    )
+    assert code == 0
+    assert json.loads((out / "explanation.json").read_text()) == report
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -147,6 +200,9 @@ def test_a_log_that_run_has_played_is_recognised(capsys, tmp_path):
         (["--from-offset", "5", "--to-offset", "1:7"], "or both as PARTITION:OFFSET"),
         (["--from", "2026-01-09", "--from-offset", "5"], "--from and --from-offset"),
         (["--from-offset", "5", "--set", "caps.total=1"], "give --from TIME"),
+        (["--from-offset", "5", "--to-offset", "1"], "--from-offset 5 lies behind --to-offset 1"),
+        (["--from-offset", "1:5", "--to-offset", "1:1"], "--from-offset 1:5 lies behind --to-offset 1:1"),
+        (["--state", "/no/such/folder"], "--state /no/such/folder"),
         (["--set", "caps.totals=1"], "totals"),
         (["--policy", "no-such.toml"], "can't be read"),
     ],

@@ -70,6 +70,9 @@ def test_it_follows_the_live_signals_and_goes_on_where_it_stopped(
     assert {row["trigger"] for row in said["triggers"]} <= {"renamed", "stuck_onboarding"}
     assert run(["report", "shadow"]) == 0
     assert "gentler.toml" in capsys.readouterr().out
+    for form in ([], ["--json"]):
+        assert run(["report", "shadow", "--policy", "no-such.toml", *form]) == 1
+        assert "no policy 'no-such.toml' was tried" in capsys.readouterr().err
 
 
 def test_without_a_policy_it_says_what_to_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
