@@ -31,6 +31,7 @@ from agents.render import (
 from agents.sample import NOW, sample_call, sample_intervention, sample_supplier
 from runtime.settings import Settings
 from scoring.policy import Policy
+from scoring.resolved import Health
 from scoring.signals import MILESTONES
 from scoring.time import DAY
 from store.delivery import Supplier
@@ -254,6 +255,41 @@ def test_what_happened_while_she_was_away_is_told_and_nothing_else() -> None:
         "You last opened WedSync 9 days ago. Your 5 clients are where you left them."
         in silent.text.replace("\n", " ")
     )
+
+
+def with_clients(trigger: str, known: int) -> Supplier:
+    supplier = sample_supplier(trigger)
+    health = replace(cast("Health", supplier.facts.health), known_clients=known)
+    return replace(supplier, facts=replace(supplier.facts, health=health))
+
+
+def test_who_has_clients_but_imported_none_is_not_told_that_she_has_none() -> None:
+    none = email("import_clients_guide", supplier=with_clients("zero_clients_imported", 0))
+    some = email("import_clients_guide", supplier=with_clients("zero_clients_imported", 4))
+    for body in (none.text, none.html):
+        assert "your account has no clients yet" in " ".join(body.split())
+    for body in (some.text, some.html):
+        said = " ".join(body.split())
+        assert "no clients yet" not in said
+        assert "no clients were imported into your account yet" in said
+        assert "once all your clients are in it" in said
+
+
+@pytest.mark.parametrize(
+    ("known", "subject", "why"),
+    [
+        (20, "You are close to the free plan's limits", "and nearly fills it"),
+        (40, "The free plan is full", "and fills it"),
+    ],
+)
+def test_who_has_more_than_the_free_plan_holds_is_not_told_that_she_is_close_to_it(
+    known: int, subject: str, why: str
+) -> None:
+    letter = email("unlock_more_features", supplier=with_clients("high_usage_free_tier", known))
+    assert letter.subject == subject
+    assert why in " ".join(letter.text.split())
+    assert subject in letter.html.replace("&#39;", "'")
+    assert why in letter.html
 
 
 def test_what_came_before_her_last_login_is_no_news() -> None:
