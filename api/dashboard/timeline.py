@@ -61,7 +61,8 @@ def _entries(happened: Happened) -> Iterator[Entry]:
         details = act["details"]
         said = details.get("note")
         title = _ACTS.get(act["action"], words.phrase(act["action"].replace(".", " ")))
-        yield Entry(act["at"], "act", title, (said,) if said else (), by=act["actor"])
+        by = "herself" if act["actor_role"] == "supplier" else act["actor"]
+        yield Entry(act["at"], "act", title, (said,) if said else (), by=by)
 
 
 def _of_change(change: Mapping[str, Any]) -> Entry:

@@ -333,7 +333,7 @@ async def test_several_milestones_at_once_are_one_celebration(coach_of: MakeCoac
     await expect(
         coach.modal.get_by_role("heading", name="Congratulations on your first ten clients!")
     ).to_be_visible()
-    await expect(coach.modal).to_contain_text(f"You also reached: {CONGRATULATIONS}")
+    await expect(coach.modal).to_contain_text(f"And there is more: {CONGRATULATIONS}")
     await coach.modal.get_by_role("button", name="Carry on").click()
     await expect(coach.modal).to_have_count(0)
     await until(lambda: _has(world, coach.supplier, "milestone:first_form celebrated"))

@@ -168,6 +168,16 @@ def note(hours_ago: float, text: str) -> dict[str, Any]:
     return {"at": NOON - timedelta(hours=hours_ago), "noted_by": "emma", "note": text}
 
 
+@pytest.mark.parametrize(
+    ("actor", "role", "by"),
+    [("emma", "agent", "emma"), ("11111111-1111-4111-8111-111111111111", "supplier", "herself")],
+)
+def test_what_she_did_herself_is_told_without_her_id(actor: str, role: str, by: str) -> None:
+    act = {"at": NOON, "actor": actor, "actor_role": role, "action": "data.export", "details": {}}
+    [entry], _ = timeline(happened(acts=[act]), 10)
+    assert entry.by == by
+
+
 def test_all_sources_are_one_column_newest_first() -> None:
     calls = {
         "interaction_type": "check_in",

@@ -65,7 +65,7 @@ export const WORDS = {
   asked: "You asked for a call. We are looking for a time and will write to you.",
   congratulations: "Congratulations",
   celebrate: "Celebrate",
-  alsoReached: "You also reached:",
+  alsoReached: "And there is more:",
   share: "Tell others",
   shared: "Copied. Paste it wherever you like.",
   shareByHand: "Copy this text:",
