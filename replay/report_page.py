@@ -85,7 +85,7 @@ def _shown(value: float | None, unit: str, sign: str = "") -> str:
     if value is None:
         return "-"
     if unit == "share":
-        return f"{value * 100:{sign}.1f} %"
+        return f"{value * 100:+.1f} points" if sign else f"{value * 100:.1f} %"
     return f"{value:{sign},}" if isinstance(value, int) else f"{value:{sign},.4g}"
 
 

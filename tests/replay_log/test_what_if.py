@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from replay import tables
@@ -223,3 +225,18 @@ def test_the_report_is_one_file_that_needs_no_other(populated, tmp_path):
     assert differences[0]["supplier_id"] in page
     for outside in ("src=", 'href="http', "@import", "url(http", "<script"):
         assert outside not in page.replace('xlink:href="#', "")
+
+
+def test_the_difference_of_two_shares_is_told_in_points(populated, tmp_path):
+    """From 12.5 % to 25 % is no rise by 12.5 %."""
+    comparison, _ = compared(populated, tmp_path, "caps.total=1")
+    comparison = replace(
+        comparison,
+        base=replace(comparison.base, precision=0.125),
+        what_if=replace(comparison.what_if, precision=0.25),
+    )
+    write_page(tmp_path / "report.html", comparison, [])
+    page = (tmp_path / "report.html").read_text()
+    assert "25.0 %" in page
+    assert "+12.5 points" in page
+    assert "+12.5 %" not in page
