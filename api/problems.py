@@ -141,15 +141,19 @@ async def _not_as_asked(_request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     # `input` and `ctx` stay out: they repeat what was sent, which may be personal.
-    errors = [
-        {
-            "field": ".".join(str(part) for part in each["loc"][1:]) or str(each["loc"][0]),
-            "detail": each["msg"].removeprefix("Value error, "),
-        }
-        for each in error.errors()
-    ]
+    errors = [_wrong_field(each) for each in error.errors()]
     said = "; ".join(f"{each['field']}: {each['detail']}" for each in errors)
     return problem_response(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, said, errors=errors))
+
+
+def _wrong_field(found: Mapping[str, Any]) -> dict[str, str]:
+    where, *inner = found["loc"]
+    if found["type"] == "json_invalid":  # whose place is a number of characters
+        return {"field": str(where), "detail": f"not JSON, from character {inner[0] + 1} on"}
+    return {
+        "field": ".".join(str(part) for part in inner) or str(where),
+        "detail": found["msg"].removeprefix("Value error, "),
+    }
 
 
 async def _database_away(_request: Request, error: Exception) -> Response:

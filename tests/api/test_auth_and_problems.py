@@ -241,6 +241,14 @@ async def test_every_error_is_a_problem(api: AsyncClient, token) -> None:
         headers={**token("agent"), "Content-Type": "application/json"},
     )
     assert_problem(unreadable, 422)
+    torn = await api.post(
+        "/api/success/milestone",
+        content=b'{"supplierId": ',
+        headers={**token("agent"), "Content-Type": "application/json"},
+    )
+    assert assert_problem(torn, 422)["errors"] == [
+        {"field": "body", "detail": "not JSON, from character 16 on"}
+    ]
     wrong = await api.get("/test/service", params={"days": "none"}, headers=token("service"))
     assert assert_problem(wrong, 422)["errors"][0]["field"] == "days"
     broken = assert_problem(await api.get("/test/broken"), 500)
