@@ -194,10 +194,10 @@ def fail_sends_to(
     producer = worker.app.batch_producer
     inner = producer.send
 
-    async def send_but_not_there(topic: str, partition: int, records: Any) -> None:
+    async def send_but_not_there(topic: str, partition: int, records: Any, **how: Any) -> None:
         if topic == full_name(settings.topic_prefix, name):
             raise RuntimeError("not enough replicas")
-        await inner(topic, partition, records)
+        await inner(topic, partition, records, **how)
 
     monkeypatch.setattr(producer, "send", send_but_not_there)
 
