@@ -10,13 +10,15 @@ from starlette.responses import RedirectResponse, Response
 from api.dashboard import acts, assets, login, messages, population, supplier, system, today
 from api.dashboard.rendering import PageRoute
 from api.problems import Problem
+from api.session import SignedIn
 
 _elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @_elsewhere.get("/dashboard/{rest:path}")
-async def nothing_here(request: Request, rest: str) -> Response:
+async def nothing_here(request: Request, rest: str, agent: SignedIn) -> Response:
     """A page that says so; an address with a slash too many is led to the one without."""
+    del agent
     if rest.endswith("/") or not rest:
         return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
     raise Problem(HTTPStatus.NOT_FOUND, "there is no such page")
