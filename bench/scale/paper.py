@@ -46,16 +46,16 @@ def lines(stored: dict[str, Any]) -> list[str]:
         (
             "memory of a worker",
             f"{SUPPLIERS / workers * held / GB:,.1f} GB",
-            f"{SUPPLIERS / workers:,.0f} suppliers of {held:,} bytes",
+            f"{SUPPLIERS / workers:,.0f} suppliers of {held:,} bytes; and 2 GB in a backlog (engine.md, *Cost*)",
         ),
         (
             "recovery of a worker that starts cold",
-            f"{SUPPLIERS / workers / cold / 60:,.1f} min",
+            f"{SUPPLIERS / workers / cold:,.0f} s",
             f"{cold:,} suppliers/s",
         ),
         (
             "... with a snapshot on its own disk",
-            f"{SUPPLIERS / workers / warm / 60:,.1f} min",
+            f"{SUPPLIERS / workers / warm:,.0f} s",
             f"{warm:,} suppliers/s, and what the changelog has beyond it",
         ),
         ("log written", f"{log / GB:,.2f} GB/s", f"{each['log_bytes_an_event']:,} bytes an event"),

@@ -138,7 +138,7 @@ def test_the_paper_divides_what_is_wanted_by_what_was_measured() -> None:
     text = "\n".join(paper.lines(stored))
     assert "| workers, half busy | 50 |" in text
     assert "| memory of a worker | 5.0 GB | 2,000,000 suppliers" in text
-    assert "| recovery of a worker that starts cold | 1.7 min |" in text
-    assert "| ... with a snapshot on its own disk | 0.3 min |" in text
+    assert "| recovery of a worker that starts cold | 100 s |" in text
+    assert "| ... with a snapshot on its own disk | 20 s |" in text
     assert "| Postgres instances for health alone | 100 |" in text
     assert paper.lines({}) == []
