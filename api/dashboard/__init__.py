@@ -20,7 +20,9 @@ async def nothing_here(request: Request, rest: str, agent: SignedIn) -> Response
     """A page that says so; an address with a slash too many is led to the one without."""
     del agent
     if rest.endswith("/") or not rest:
-        return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
+        # Without scheme and host: behind a proxy that ends TLS ours are not the browser's.
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(request.url.path.rstrip("/") + query)
     raise Problem(HTTPStatus.NOT_FOUND, "there is no such page")
 
 

@@ -49,7 +49,9 @@ SARAH = "11111111-1111-4111-8111-111111111111"
 
 
 def add_pages(app: FastAPI) -> None:
-    """Pages as the dashboard has them."""
+    """Pages as the dashboard has them, before its own page for whatever else there might be."""
+    routes = app.router.routes
+    already = len(routes)
 
     @app.post("/dashboard/test/login", dependencies=[Depends(check_same_origin)])
     async def login(request: Request) -> Response:
@@ -77,6 +79,8 @@ def add_pages(app: FastAPI) -> None:
         response = RedirectResponse("/dashboard/login", 303)
         sign_out(request, response)
         return response
+
+    routes[:] = routes[already:] + routes[:already]
 
 
 @pytest.fixture
