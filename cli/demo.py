@@ -27,6 +27,7 @@ from api.auth import sign
 from api.session import login_link
 from cli.demo_screen import Screen
 from cli.errors import CommandError
+from cli.interrupt import end_as_by_ctrl_c
 from cli.publish import Publisher
 from cli.stack import Stack
 from cli.stack_process import free_port, is_free
@@ -56,6 +57,7 @@ LINKS_LAST_S = 12 * 3600
 )
 def demo(suppliers: int, days: int, seed: int, seconds: float | None) -> None:
     """Start everything with a simulated population and show what happens, until Ctrl-C."""
+    end_as_by_ctrl_c()
     stack = Stack(default_data_dir() / "demo", ephemeral=True, notify=click.echo)
     click.echo("starting Kafka, Postgres and an SMTP sink …")
     addresses = stack.start()

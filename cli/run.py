@@ -23,6 +23,7 @@ from agents.failure import WorkerFailedError
 from agents.inprocess import InProcessWorker
 from agents.provisioning import create_topics
 from cli.errors import CommandError, UsageError
+from cli.interrupt import end_as_by_ctrl_c
 from cli.live_worker import LiveWorker
 from cli.playback import Playback
 from cli.policy import load_policy
@@ -64,6 +65,7 @@ def run(file: Path, until: str | None, keep: bool, data: Path | None, as_json: b
     Starts a throw-away stack, unless SUCCESS_KAFKA and SUCCESS_DATABASE_URL name one. Health, signals and
     messages come out as they would have live: with their delays, quiet hours and weekly caps.
     """
+    end_as_by_ctrl_c()
     until_ms = _until(until)
     policy = load_policy(Settings())
     recording = _read(file, until_ms)
