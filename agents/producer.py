@@ -81,17 +81,13 @@ class BatchProducer:
         batch: BatchBuilder | None = None
         together: list[Outgoing] = []
         for record in records:
+            together.append(record)
             if joined is not None and joined(record[0]):
-                together.append(record)
                 continue
-            if batch is not None:
-                if not together and _append(batch, record):
-                    continue
-                if together and _append_all(batch, [*together, record]):
-                    together = []
-                    continue
-                yield batch
-            batch = self._batch_for([*together, record])
+            if batch is None or not _append_all(batch, together):
+                if batch is not None:
+                    yield batch
+                batch = self._batch_for(together)
             together = []
         if together:
             raise ValueError("the last record is joined with one that is not there")
@@ -137,8 +133,8 @@ def _append(batch: BatchBuilder, record: Outgoing) -> bool:
 
 
 def _append_all(batch: BatchBuilder, records: list[Outgoing]) -> bool:
-    """Append all of the records, or none if they might not fit."""
-    if batch.size() + _most_bytes(records) > MAX_BATCH_BYTES:
+    """Append all of the records, or none if they do not fit; of several it is enough that they might not."""
+    if len(records) > 1 and batch.size() + _most_bytes(records) > MAX_BATCH_BYTES:
         return False
     return all(_append(batch, record) for record in records)
 

@@ -7,7 +7,7 @@ page that is older than its supplier's record has not changed since.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from agents.state_record import StateHeader, pack
 from scoring.state import State, decode, encode, encode_paged, put_pages
@@ -57,8 +57,15 @@ def read(values: Mapping[bytes, bytes], key: bytes) -> State | None:
     Raises `MissingPageError`.
     """
     raw = values.get(key)
-    if raw is None:
-        return None
+    return None if raw is None else _state(values, key, raw)
+
+
+def states(values: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, State]]:
+    """(key, state) of every supplier; as `read`."""
+    return ((key, _state(values, key, raw)) for key, raw in values.items() if is_supplier(key))
+
+
+def _state(values: Mapping[bytes, bytes], key: bytes, raw: bytes) -> State:
     state = decode(StateHeader.body(raw))
     if state.client_pages:
         keys = [page_key(key, number) for number in range(state.client_pages)]

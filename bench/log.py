@@ -34,19 +34,26 @@ class Kept(NamedTuple):
 
 
 async def publish(settings: Settings, topic: str, log: Iterable[tuple[bytes, bytes]]) -> None:
-    """Publish (key, value) in order to a topic (full name)."""
+    """Publish (key, value) in order to a topic (full name), each to the partition of its key."""
+    await load(settings, topic, ((partition_of(key, settings.partitions), key, value) for key, value in log))
+
+
+async def load(settings: Settings, topic: str, records: Iterable[tuple[int, bytes, bytes]]) -> int:
+    """Write (partition, key, value), in order within each, to a topic (full name); bytes of keys and values."""
     producer = BatchProducer(settings, Lease(3600, end_process))
     await producer.start()
     waiting: list[list[Outgoing]] = [[] for _ in range(settings.partitions)]
-    for key, value in log:
-        number = partition_of(key, settings.partitions)
+    size = 0
+    for number, key, value in records:
         waiting[number].append((key, value, []))
+        size += len(key) + len(value)
         if len(waiting[number]) >= LOAD_BATCH:
             await producer.send(topic, number, waiting[number])
             waiting[number] = []
-    for number, records in enumerate(waiting):
-        await producer.send(topic, number, records)
+    for number, rest in enumerate(waiting):
+        await producer.send(topic, number, rest)
     await producer.stop()
+    return size
 
 
 def read(kafka: str, topic: str, partitions: int) -> Iterator[Kept]:

@@ -6,10 +6,10 @@ import asyncio
 import sys
 from pathlib import Path
 
+from agents import supplier_records
 from agents.fold import PartitionFold
 from agents.provisioning import STATE, create_topics, wanted_topics
 from agents.state_record import newest
-from agents.supplier_records import is_supplier, read
 from bench.log import Topics, by_partition, newest_values
 from bench.process import WrongStateError, complain, measured
 from runtime.settings import Settings
@@ -61,7 +61,7 @@ class Product:
         """Raise `WrongStateError` if the state topic does not hold what the fold in order gave."""
         topic = full_name(self._settings.topic_prefix, STATE)
         kept = newest_values(self._settings.kafka, topic, self._settings.partitions, newest)
-        states = {key: read(kept, key) for key in filter(is_supplier, kept)}
+        states = dict(supplier_records.states(kept))
         wanted = self._reference
         wrong = [key for key in wanted if key not in states or settled(states[key]) != settled(wanted[key])]
         complain(ID, wrong, states.keys() - wanted.keys(), len(wanted))
@@ -73,10 +73,6 @@ class Product:
         topics.forget_group(f"{prefix}success-worker")
 
 
-def settled(state: State | None) -> list[object]:
+def settled(state: State) -> list[object]:
     """The fields of a state without what depends on when it was last flushed."""
-    return (
-        []
-        if state is None
-        else [getattr(state, name) for name in state.__struct_fields__ if name not in TRANSIENT]
-    )
+    return [getattr(state, name) for name in state.__struct_fields__ if name not in TRANSIENT]

@@ -7,12 +7,10 @@ import uuid
 from collections.abc import Iterator
 from random import Random
 
-from agents.failure import end_process
-from agents.lease import Lease
-from agents.producer import BatchProducer, Outgoing
 from agents.provisioning import STATE
 from agents.state_record import META_KEY, Meta, StateHeader, pack
 from bench.activity import activity
+from bench.log import load
 from runtime.settings import Settings
 from scoring.machine import advance, apply, next_due
 from scoring.state import State, encode
@@ -23,7 +21,6 @@ from topics.partitioner import partition_of
 
 SAMPLE = 1_000
 EVENTS_EACH = 100
-SENT_AT_ONCE = 2_000
 SPAN_DAYS = 60
 SEED = 11
 
@@ -70,19 +67,6 @@ def changelog(
 
 async def fill(settings: Settings, suppliers: int) -> int:
     """Write the states of so many suppliers to the state topic; bytes of keys and values."""
-    producer = BatchProducer(settings, Lease(3600, end_process))
-    await producer.start()
-    topic = full_name(settings.topic_prefix, STATE)
-    waiting: list[list[Outgoing]] = [[] for _ in range(settings.partitions)]
-    size = 0
     states = realistic(SAMPLE, EVENTS_EACH, time.time_ns() // 1_000_000)
-    for number, key, value in changelog(states, suppliers, settings.partitions, 0):
-        waiting[number].append((key, value, []))
-        size += len(key) + len(value)
-        if len(waiting[number]) >= SENT_AT_ONCE:
-            await producer.send(topic, number, waiting[number])
-            waiting[number] = []
-    for number, records in enumerate(waiting):
-        await producer.send(topic, number, records)
-    await producer.stop()
-    return size
+    records = changelog(states, suppliers, settings.partitions, 0)
+    return await load(settings, full_name(settings.topic_prefix, STATE), records)

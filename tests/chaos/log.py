@@ -102,9 +102,7 @@ class Outcome:
 
     def add_states(self, values: Mapping[bytes, bytes]) -> None:
         """Take all suppliers' final states from the newest value of each key of the state topic."""
-        for key in filter(supplier_records.is_supplier, values):
-            state = supplier_records.read(values, key)
-            assert state is not None
+        for key, state in supplier_records.states(values):
             plain = {
                 name: msgspec.to_builtins(getattr(state, name))
                 for name in state.__struct_fields__

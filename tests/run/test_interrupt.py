@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -24,8 +25,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-def wait_until(what: str, met: object) -> None:
-    assert callable(met)
+def wait_until(what: str, met: Callable[[], object]) -> None:
     deadline = time.monotonic() + SECONDS
     while not met():
         assert time.monotonic() < deadline, what
