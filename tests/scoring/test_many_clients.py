@@ -9,16 +9,19 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agents import supplier_records
+from agents.state_record import StateHeader
 from scoring import clients, machine, state
 from scoring.clients import CLIENTS_A_PAGE, FEW_CLIENTS, ManyClients
 from scoring.health import snapshot
-from scoring.state import State, decode, encode, encode_paged, put_pages
+from scoring.state import State, decode, encode, encode_paged
 from tests.reference.compare import plain
 from tests.reference.events import event
 from tests.reference.histories import Step, histories
 from tests.reference.history import DAY
 
 SUPPLIER = "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10"
+KEY = SUPPLIER.encode()
 T0 = 1_767_603_600_000
 
 profile = settings(
@@ -39,21 +42,13 @@ class Stored:
     """A supplier as the state topic keeps her: a record, and pages once there are many clients."""
 
     def __init__(self) -> None:
-        self.record = encode(State())
-        self.pages: dict[int, bytes] = {}
+        self.values: dict[bytes, bytes] = {}
 
     def read(self) -> State:
-        found = decode(self.record)
-        if found.client_pages:
-            put_pages(found, [self.pages[number] for number in range(found.client_pages)])
-        return found
+        return supplier_records.read(self.values, KEY) or State()
 
     def write(self, changed: State) -> None:
-        if changed.many is None:
-            self.record = encode(changed)
-            return
-        self.record, pages = encode_paged(changed)
-        self.pages.update(pages)
+        self.values.update(supplier_records.write(KEY, changed, StateHeader(0, 0, 0, 0)))
 
 
 @profile
@@ -137,5 +132,5 @@ def test_a_record_that_was_written_whole_is_paged_once_a_client_more_is_known() 
     machine.apply(held, SUPPLIER, event("client.active", T0, "e", client_id="new"))
     stored = Stored()
     stored.write(held)
-    assert len(stored.pages) > 1
+    assert sum(map(supplier_records.is_page, stored.values)) > 1
     assert stored.read().clients == held.clients
