@@ -68,7 +68,7 @@ class WorkerProcess:
     async def gone(self, child: psutil.Process) -> None:
         """Return when a child has ended; `ready` then waits for the next one."""
         deadline = time.monotonic() + READY_S
-        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        while is_alive(child):
             assert time.monotonic() < deadline, self.log()
             await asyncio.sleep(0.01)
         self._ready_before = self.log().count(READY)
@@ -97,3 +97,11 @@ class WorkerProcess:
     def log(self) -> str:
         """What it has logged so far."""
         return self._log.read_text(errors="replace")
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process has not ended; its supervisor may take it away between any two questions."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
