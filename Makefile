@@ -1,66 +1,115 @@
-# make demo   from a fresh machine (python3 and pip) to the whole pipeline at work, until Ctrl-C
-# make test   everything checked: lint, types, boundaries, tests on real Kafka, Postgres and SMTP
-# make lint   the checks alone        make fix    what ruff can mend by itself
-# make bench  our worker beside other engines (ARGS=--quick)      make chaos  the long kill -9 tests
-# make browser  the Chromium that the tests drive, installed where there is none
+# make demo     from a fresh machine (python3 and pip) to the whole pipeline at work, until Ctrl-C
+# make install  `.venv/bin/success` with every command but `replay --engine spark`; also makes docs' commands work
+# make test     everything checked: lint, types, boundaries, tests on real Kafka, Postgres and SMTP
+# make lint     the checks alone        make fix    what ruff can mend by itself
+# make bench    our worker beside other engines (ARGS=--quick)      make chaos  all that goes wrong (SEED=7 EVENTS=1000000)
+# make browser  the Chromium that the tests drive, installed where there is none; make tools  promtool and the like
+# make docs     what docs/ says from the code, written anew, and the site in build/site
+# make sbom     what an installation consists of (CycloneDX), in build/     make audit  known vulnerabilities of it
+# make test-lowest  the tests with the lowest versions that pyproject.toml allows
+# make test-long    what is too long for each change: the wheel on 3.12 and 3.13, an upgrade under a million rows, fuzz
+# make test-spark   the tests of `replay --engine spark`, with half a gigabyte more of packages
 
-# A uv of our own where the machine has none: pip's --target needs neither root nor a virtual environment.
-OWN_UV := .success/uv/bin/uv
-UV := $(or $(shell command -v uv 2>/dev/null),$(OWN_UV))
+# A uv of our own, whatever the machine has: its version and its sums are in .ci/uv.txt.
+# pip's --target needs neither root nor a virtual environment.
+UV := .success/uv/bin/uv
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test browser lint fix bench compiled test-compiled chaos
+.PHONY: help install develop demo test docs browser tools lint fix bench chaos sbom audit test-lowest test-wheel \
+  test-long test-spark
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
-install: $(UV)
-	@$(UV) sync --frozen --quiet
-
-$(OWN_UV):
+$(UV): .ci/uv.txt
 	@echo "installing uv into .success/uv"
 	@mkdir -p .success
-	@python3 -m pip install --quiet --target .success/uv --upgrade uv \
-	  || (python3 -m venv .success/uv && .success/uv/bin/pip install --quiet uv)
+	@python3 -m pip install --quiet --target .success/uv --upgrade --require-hashes -r .ci/uv.txt \
+	  || (python3 -m venv .success/uv && .success/uv/bin/pip install --quiet --require-hashes -r .ci/uv.txt)
+	@touch $(UV)
 
-demo: install
+# What is there already stays (--inexact), so that each of these three only adds.
+install: $(UV)
+	@$(UV) sync --frozen --quiet --inexact --no-default-groups --extra embedded --extra analyst
+
+demo: $(UV)
+	@$(UV) sync --frozen --quiet --inexact --no-default-groups --extra embedded
 	@$(BIN)/success demo
 
+develop: $(UV)
+	@$(UV) sync --frozen --quiet --inexact
+
 # Most tests wait for something: three processes keep two cores busy. The browser's tests share one event loop.
-test: lint browser
+test: lint browser tools
 	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/browser
 	@$(BIN)/pytest tests/browser
-	@if command -v cc > /dev/null; then $(MAKE) --no-print-directory test-compiled; \
-	  else echo "no C compiler here: the compiled product is not tested"; fi
-
-# The hot path's own tests with the compiled product before the sources.
-test-compiled: compiled
-	@$(BIN)/pytest -n 2 -o pythonpath=build/compiled tests/scoring tests/topics tests/agents/test_fold.py \
-	  tests/run/test_equals_naive.py tests/bench/test_compiled.py
 
 # The browser that tests/browser drives; its absence fails.
-browser: install
+browser: develop
 	@$(BIN)/python -m tests.browser.chromium
 
-lint: install
+# What tests ask of others: promtool, systemd-analyze; their absence fails.
+tools: develop
+	@$(BIN)/python -m tests.deploy.tools
+
+docs: develop
+	@$(BIN)/python -m tests.docs.reference
+	@$(BIN)/zensical build --strict
+
+lint: develop
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-fix: install
+fix: develop
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-bench: install
-	-@$(MAKE) --no-print-directory compiled
+bench: develop
 	@$(BIN)/python -m bench $(ARGS)
 
-# A wheel whose hot path is compiled (Cython, a C compiler), and its contents in build/compiled.
-compiled: install
-	@rm -rf build/compiled && mkdir -p build/compiled
-	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(UV) build --quiet --wheel --python $(BIN)/python --out-dir build/compiled
-	@cd build/compiled && python3 -m zipfile -e *.whl .
+chaos: develop
+	@SUCCESS_LONG_TESTS=1 SUCCESS_LONG_SEED=$(SEED) SUCCESS_LONG_EVENTS=$(EVENTS) SUCCESS_LONG_KINDS=$(KINDS) \
+	  $(BIN)/pytest -m chaos
 
-chaos: install
-	@SUCCESS_LONG_TESTS=1 $(BIN)/pytest -m chaos
+test-spark: develop
+	@$(UV) sync --frozen --quiet --inexact --group spark
+	@$(BIN)/pytest tests/replay/again/test_spark.py tests/replay/again/test_live.py
+
+# The wheel alone, its tests copied beside it, so that nothing comes from the sources. PYTHONS: versions, or paths.
+PYTHONS ?= 3.12 3.13
+OF_WHEEL := tests/scoring tests/topics tests/runtime tests/agents/letters tests/agents/health tests/templates
+
+test-wheel: $(UV)
+	@rm -rf build/wheel && $(UV) build --quiet --wheel --out-dir build/wheel
+	@for version in $(PYTHONS); do place=build/wheel/python$$(echo $$version | tr -c 'A-Za-z0-9.\n' _) && \
+	  $(UV) venv --quiet --clear --python $$version $$place && \
+	  $(UV) export --frozen --quiet --no-default-groups --group dev --no-emit-project --output-file build/wheel/requirements.txt > /dev/null && \
+	  $(UV) pip install --quiet --python $$place/bin/python -r build/wheel/requirements.txt build/wheel/*.whl && \
+	  mkdir -p build/wheel/apart && cp -r tests bench pyproject.toml examples build/wheel/apart && \
+	  (cd build/wheel/apart && ../../../$$place/bin/python -P -m pytest -n 2 $(OF_WHEEL)) || exit 1; \
+	done
+
+test-long: test-wheel
+	@SUCCESS_LONG_TESTS=1 $(BIN)/pytest tests/cli/services/test_upgrade.py tests/api/test_schemathesis.py \
+	  tests/agents/letters/test_names.py tests/api/test_odd_bytes.py
+
+test-lowest: $(UV)
+	@mkdir -p build && $(UV) venv --quiet --clear build/lowest
+	@$(UV) pip install --quiet --python build/lowest/bin/python --resolution lowest-direct -e '.[embedded,analyst]'
+	@$(UV) pip install --quiet --python build/lowest/bin/python --group dev --group bench
+	@build/lowest/bin/pytest -n 2 --dist loadfile --ignore tests/browser --ignore tests/bench
+
+# One file for the services, one with the extras; the jars of the embedded Kafka are in embedded/jars.sha256.
+sbom: $(UV)
+	@mkdir -p build
+	@$(UV) export --frozen --quiet --preview-features sbom-export --format cyclonedx1.5 --no-default-groups \
+	  --output-file build/services.cdx.json > /dev/null
+	@$(UV) export --frozen --quiet --preview-features sbom-export --format cyclonedx1.5 --no-default-groups --all-extras \
+	  --output-file build/everything.cdx.json > /dev/null
+	@echo "wrote build/services.cdx.json and build/everything.cdx.json"
+
+# Asks osv.dev, so it needs the internet; fails where something is known.
+audit: $(UV)
+	@$(UV) audit --frozen --no-default-groups --all-extras

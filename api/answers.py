@@ -12,8 +12,8 @@ from xxhash import xxh3_64_hexdigest
 
 from api.models import Answer
 
-CACHE_CONTROL = "private, no-cache"
-"""The caller may keep an answer, and asks whether it still holds before using it again."""
+CACHE_CONTROL = "private, no-store"
+"""No cache keeps an answer; a caller who remembers its ETag may ask whether it still holds."""
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
     HTTPStatus.NOT_MODIFIED: {"description": "What `If-None-Match` names still holds."}

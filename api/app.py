@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
-from aiokafka import AIOKafkaProducer
+import psycopg
 from aiokafka.errors import KafkaTimeoutError
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.telemetry import TelemetryConfig
 
-from agents.feedback import tell
-from agents.kafka import client_options
-from agents.outbox_publisher import keep_publishing, publish_all, sender
-from api import (
+from agents.acts.events import tell
+from agents.delivery.outbox import Sender, keep_doing, publish_all
+from agents.letters.in_force import InForce
+from agents.letters.render import Letters
+from api import dashboard, openapi, problems
+from api.auth import Tokens
+from api.bodies import LimitBodies
+from api.coach import files as coach_static
+from api.coach import routes as coach
+from api.dashboard.oidc import Provider
+from api.gate import AnswerHeaders, Gate
+from api.limits import LimitHeaders, Limits
+from api.routes import (
+    call_pages,
     calls,
     churn,
-    coach,
-    coach_static,
     consent,
-    dashboard,
     email_links,
     events,
     health,
     mail_webhook,
     metrics,
+    milestone_pages,
     milestones,
-    openapi,
     personal_data,
     probes,
-    problems,
     recommendations,
 )
-from api.auth import Tokens
-from api.bodies import LimitBodies
-from api.limits import LimitHeaders, Limits
-from api.metrics import CountRequests, Metrics
-from api.services import Services
+from api.routes.metrics import CountRequests, Metrics, TraceRequests
+from api.services import KAFKA, Services
+from api.webhooks import ses
+from runtime.away import Wait, passing
+from runtime.background import Background
 from runtime.clock import Clock, SystemClock
+from runtime.configuration import Configuration, load
+from runtime.readiness import Readiness
 from runtime.settings import Settings
-from scoring.feedback import Rules
-from scoring.policy import Policy
-from store.database import Role, open_pool
-from store.feedback import settle
+from scoring.decisions.feedback import Rules
+from store.database import Pool, Role, check_usable, new_pool
+from store.messages.feedback import settle
 from store.outbox import Event
 from topics.catalog import MAX_ACTIVITY_BYTES
-
-logger = logging.getLogger(__name__)
 
 ROUTERS: tuple[APIRouter, ...] = (
     # one line a resource; a module of `api/` has one `router`
@@ -61,6 +66,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     churn.router,
     events.router,
     email_links.router,
+    call_pages.router,
+    milestone_pages.router,
     consent.router,
     mail_webhook.router,
     calls.router,
@@ -69,6 +76,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     coach_static.router,
     dashboard.router,
 )
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own spans have the path and the query, in which links have their tokens; ours have the route."""
+LOOK_EVERY_S = 2.0
+"""Between two looks at what is in force."""
 PUBLISH_EVERY_S = 2.0
 """Between two looks at the outbox; after a change of ours it is looked at at once."""
 LONGEST_BODY = 2 * MAX_ACTIVITY_BYTES
@@ -86,28 +97,40 @@ READABLE_HEADERS = [
 """What scripts of other origins may read of an answer."""
 
 
-def build_app(settings: Settings, clock: Clock | None = None, policy: Policy | None = None) -> FastAPI:
-    """Make the app; nothing connects before its lifespan starts.
+def build_app(
+    settings: Settings,
+    clock: Clock | None = None,
+    configuration: Configuration | None = None,
+    ended: Callable[[str, Exception], None] | None = None,
+) -> FastAPI:
+    """Make the app; nothing connects before its lifespan starts, and then what is away is waited for.
 
-    Raises SettingsError for a missing secret and PolicyError for a wrong policy: both stop the start.
+    A background task that fails is started again, or, with `ended`, that is told and has to end the service.
+
+    Raises SettingsError for a missing secret and ConfigurationError for a wrong configuration: both stop the start.
     """
-    policy = policy or Policy.load(settings.policy)
+    configuration = configuration or load(settings.config_dir, settings.policy)
     for name in ("secret_key", "webhook_secret"):
         settings.secret(name)
     app = FastAPI(
         title="wedsync-success",
         version=version("wedsync-success"),
         description="Health scores, milestones, recommendations and consent of wedding suppliers.",
-        lifespan=_lifespan(settings, clock or SystemClock(), policy),
+        lifespan=_lifespan(settings, clock or SystemClock(), configuration, ended),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would name whatever Host the request did
+        telemetry=NO_TELEMETRY,
     )
     app.state.tokens = Tokens(settings)
+    app.state.oidc = Provider(settings) if settings.oidc_issuer else None
     app.state.limits = Limits(settings.rate_limit)
     app.state.metrics = Metrics()
+    app.state.sns_certificates = ses.Certificates(ses.fetch)
     problems.install(app)
-    app.add_middleware(LimitHeaders)
+    app.add_middleware(LimitHeaders, limits=app.state.limits)
     app.add_middleware(LimitBodies, most_bytes=LONGEST_BODY)
+    app.add_middleware(Gate)
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
         app.add_middleware(
@@ -123,52 +146,110 @@ def build_app(settings: Settings, clock: Clock | None = None, policy: Policy | N
             ],
             expose_headers=READABLE_HEADERS,
         )
+    app.add_middleware(AnswerHeaders, is_https=settings.public_url.startswith("https:"))
     app.add_middleware(CountRequests, metrics=app.state.metrics)
+    app.add_middleware(TraceRequests)
     for router in ROUTERS:
         app.include_router(router)
+    if settings.is_development():
+        app.include_router(coach_static.demo)
     openapi.install(app)
     return app
 
 
 def _lifespan(
-    settings: Settings, clock: Clock, policy: Policy
+    settings: Settings,
+    clock: Clock,
+    configuration: Configuration,
+    ended: Callable[[str, Exception], None] | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:
-            app.state.services = await _open(settings, clock, policy, closing)
+            closing.push_async_callback(app.state.tokens.close)
+            if app.state.oidc is not None:
+                closing.push_async_callback(app.state.oidc.close)
+            app.state.services = await _open(settings, clock, configuration, closing, Background(ended))
             yield
 
     return lifespan
 
 
-async def _open(settings: Settings, clock: Clock, policy: Policy, closing: AsyncExitStack) -> Services:
-    """Open pools and producer, and start to publish the outbox; `closing` undoes it in the opposite order."""
-    pool = await open_pool(settings.database_url, Role.API)
-    closing.push_async_callback(pool.close)
-    writer_pool = await open_pool(settings.database_url, Role.WRITER, max_size=4)
-    closing.push_async_callback(writer_pool.close)
-    producer = AIOKafkaProducer(
-        **client_options(settings),
-        enable_idempotence=True,
-        acks="all",
-        max_request_size=2 * MAX_ACTIVITY_BYTES,
-    )
-    await producer.start()
-    closing.push_async_callback(producer.stop)
-    send = sender(producer, settings)
+async def _open(
+    settings: Settings,
+    clock: Clock,
+    configuration: Configuration,
+    closing: AsyncExitStack,
+    background: Background,
+) -> Services:
+    """Open pools and start to publish the outbox; `closing` undoes it in the opposite order."""
+    pool = new_pool(settings.database_url, Role.API)
+    writer_pool = new_pool(settings.database_url, Role.WRITER, max_size=4)
+    for each in (pool, writer_pool):
+        await each.open()
+        closing.push_async_callback(each.close)
+    send = Sender(settings, max_request_size=2 * MAX_ACTIVITY_BYTES)
+    closing.push_async_callback(send.aclose)
     wake = asyncio.Event()
 
     async def publish() -> None:
         until = clock.now_ms() - Rules.load().burst.window_ms
         async with writer_pool.connection() as conn:
             await tell(conn, await settle(conn, until))
+        await send.connect()  # before there is anything to send, so that one who waits says for what
         await publish_all(writer_pool, send)
 
-    publishing = asyncio.create_task(keep_publishing(publish, wake, PUBLISH_EVERY_S), name="outbox")
-    publishing.add_done_callback(_say_if_it_failed)
-    closing.push_async_callback(_end, publishing)
-    return Services(settings, clock, policy, pool, writer_pool, _in_time(send), wake.set)
+    closing.push_async_callback(background.aclose)
+    background.start(
+        "the outbox's publisher", lambda: keep_doing(publish, wake, PUBLISH_EVERY_S, Wait("the outbox"))
+    )
+    in_force = InForce(configuration.policy, Letters.of(configuration), settings.partitions, configuration)
+    background.start("what is in force", lambda: _keep_in_force(in_force, writer_pool))
+    readiness = Readiness(
+        {
+            "postgres": lambda: _look_at_postgres(pool, Role.API),
+            "background tasks": lambda: _look_at(background),
+            KAFKA: send.probe,
+        }
+    )
+    closing.push_async_callback(readiness.aclose)
+    return Services(
+        settings,
+        clock,
+        configuration,
+        in_force,
+        pool,
+        writer_pool,
+        _in_time(send),
+        wake.set,
+        readiness,
+    )
+
+
+async def _keep_in_force(in_force: InForce, pool: Pool) -> None:
+    """Look every few seconds what is in force; a Postgres that is away is waited for."""
+    wait = Wait("what is in force")
+    while True:
+        try:
+            async with pool.connection() as conn:
+                await in_force.refresh(conn)
+            wait.worked()
+        except psycopg.Error as error:
+            why = passing(error)
+            if why is None:
+                raise
+            await wait.pause(why)
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _look_at_postgres(pool: Pool, role: str) -> None:
+    async with pool.connection(timeout=2) as conn:
+        await check_usable(conn, role)
+
+
+async def _look_at(background: Background) -> None:
+    if background.down:
+        raise RuntimeError("; ".join(f"{name}: {why}" for name, why in background.down.items()))
 
 
 def _in_time(
@@ -184,16 +265,3 @@ def _in_time(
             raise KafkaTimeoutError from error
 
     return send_in_time
-
-
-def _say_if_it_failed(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception():
-        logger.critical("the task %s ended with an error", task.get_name(), exc_info=task.exception())
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Stop a background task and wait until it has."""
-    while not task.done():
-        # Again if need be: Python 3.11's `wait_for` forgets a cancellation that meets the event it waits for.
-        task.cancel()
-        await asyncio.wait([task], timeout=1)

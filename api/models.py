@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
+
+from api.gate import is_kept
 
 
 class Answer(BaseModel):
@@ -12,7 +16,25 @@ class Answer(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
-class Asked(BaseModel):
+class Texts(BaseModel):
+    """Base of bodies: no text in them, however deep, holds what neither Postgres nor JSON can keep."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _are_kept(cls, value: Any) -> Any:
+        waiting = [value]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, str) and not is_kept(one):
+                raise ValueError("a text holds a NUL or half a character, which can't be kept")
+            if isinstance(one, dict):
+                waiting += [*one.keys(), *one.values()]
+            elif isinstance(one, list):
+                waiting += one
+        return value
+
+
+class Asked(Texts):
     """Base of requests: a key that nobody knows is an error, so that a misspelt one is not ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")

@@ -26,13 +26,15 @@ TAGS = {
     "probes": "For orchestration and monitoring.",
 }
 ABOUT = """
-Send `Authorization: Bearer <JWT>`. The claim `role` is `supplier` (with her id as `sub`), `agent` or `service`; a
-supplier reads and changes what is her own, and another supplier's data does not exist for her (404).
+Send `Authorization: Bearer <JWT>`. The claim `role` is `supplier` (with their id as `sub`), `agent` or `service`; a
+supplier reads and changes what is their own, and another supplier's data does not exist for them (404).
 
 Times are RFC 3339 in UTC with milliseconds. Errors are problem details (RFC 9457). Answers with an `ETag` can be
 asked for again with `If-None-Match`. `RateLimit-*` headers say how much may still be asked.
 """
 _FOR_TOKENS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_FROM_ANYWHERE = (HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS)
+"""The gate and the limits before all routes."""
 _HEADERS = {
     "ETag": "Names this very answer, for `If-None-Match`.",
     "RateLimit-Limit": "Requests allowed in the window.",
@@ -76,16 +78,22 @@ def _build(app: FastAPI) -> dict[str, Any]:
 def _complete(operation: dict[str, Any]) -> None:
     """Give one operation the errors that every one of its kind has, all of them as problems."""
     responses = operation["responses"]
+    for status in _FROM_ANYWHERE:
+        said = responses.setdefault(str(int(status)), {"description": status.phrase})
+        said["content"] = said.get("content", {}) | {MEDIA_TYPE: {}}
     if operation.get("security"):
         for status in _FOR_TOKENS:
             responses.setdefault(str(int(status)), {"description": status.phrase})
     if "requestBody" in operation:
-        too_large = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        responses.setdefault(str(int(too_large)), {"description": too_large.phrase})
+        for status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT):
+            responses.setdefault(str(int(status)), {"description": status.phrase})
     for status, response in responses.items():
         content = response.get("content", {"application/json": {}})
         if int(status) >= HTTPStatus.BAD_REQUEST and content.keys() & {MEDIA_TYPE, "application/json"}:
-            response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+            others = {
+                kind: each for kind, each in content.items() if kind not in {MEDIA_TYPE, "application/json"}
+            }
+            response["content"] = others | {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         if operation.get("security") and int(status) < HTTPStatus.BAD_REQUEST:
             response["headers"] = {
                 name: {"description": about, "schema": {"type": "string"}} for name, about in _HEADERS.items()

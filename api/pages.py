@@ -1,17 +1,19 @@
-"""Pages for people behind the links of emails: plain HTML that needs neither scripts nor cookies."""
+"""Pages for people behind the links of emails: plain HTML that needs neither scripts nor cookies, in their language."""
 
 from __future__ import annotations
 
-from functools import cache
+import re
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import HTMLResponse
-from jinja2 import FileSystemLoader, StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-import templates
+from agents.letters.locales import lookup
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+    from agents.letters.render import Letters
 
 HEADERS = {
     # The address holds a token: it goes to no other site and into no cache.
@@ -23,20 +25,22 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
 }
+_MOST_LANGUAGES = 10
 
 
-def page(name: str, status: HTTPStatus = HTTPStatus.OK, **variables: Any) -> HTMLResponse:
-    """Render `templates/pages/<name>.html`."""
-    html = _environment().get_template(f"pages/{name}.html").render(**variables)
+def page(
+    letters: Letters, name: str, tag: str | None, status: HTTPStatus = HTTPStatus.OK, **variables: Any
+) -> HTMLResponse:
+    """Render `templates/pages/<name>.html` for a reader with the language tag `tag`."""
+    voice = letters.voice(f"pages/{name}.html", tag)
+    template = letters.environment_of(voice.written).get_template(f"pages/{name}.html")
+    html = template.render(voice=voice, lang=voice.tag, **variables)
     return HTMLResponse(html, status_code=status, headers=HEADERS)
 
 
-@cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader(Path(templates.__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def asked_language(letters: Letters, request: Request) -> str | None:
+    """What a browser asks for, where we don't know who reads: the first of its languages that there is."""
+    wanted = re.split(r"\s*,\s*", request.headers.get("accept-language", ""))[:_MOST_LANGUAGES]
+    tags = [each.partition(";")[0].strip() for each in wanted]
+    ours = {"en", *(each.partition("-")[0].lower() for each in letters.languages)}
+    return next((tag for tag in tags if lookup(tag) and tag.partition("-")[0].lower() in ours), None)

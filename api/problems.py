@@ -12,9 +12,10 @@ from aiokafka.errors import KafkaError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
-from psycopg import InterfaceError, OperationalError
+from psycopg import DataError, InterfaceError, OperationalError
 from psycopg_pool import PoolClosed, PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
@@ -102,6 +103,9 @@ def install(app: FastAPI) -> None:
     for kind in (OperationalError, InterfaceError, PoolTimeout, PoolClosed):
         app.add_exception_handler(kind, _database_away)
     app.add_exception_handler(KafkaError, _kafka_away)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(DataError, _not_to_be_kept)
+    app.add_exception_handler(UnicodeEncodeError, _not_to_be_kept)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -154,6 +158,20 @@ def _wrong_field(found: Mapping[str, Any]) -> dict[str, str]:
         "field": ".".join(str(part) for part in inner) or str(where),
         "detail": found["msg"].removeprefix("Value error, "),
     }
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    return problem_response(Problem(HTTPStatus.BAD_REQUEST, "the body ended before it was there"))
+
+
+async def _not_to_be_kept(request: Request, error: Exception) -> Response:
+    """The last net under api/gate.py: a text that Postgres can't keep is the caller's error, any other data is ours."""
+    if isinstance(error, DataError) and error.sqlstate not in {None, "22021", "22P05"}:
+        logger.error("a request failed", exc_info=error)
+        return await _unexpected(request, error)
+    return problem_response(
+        Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "a text holds characters which can't be kept")
+    )
 
 
 async def _database_away(_request: Request, error: Exception) -> Response:

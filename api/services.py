@@ -12,13 +12,21 @@ from fastapi import Depends, Request
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from agents.letters.in_force import InForce
+from agents.letters.render import Letters
 from runtime.clock import Clock
+from runtime.configuration import Configuration
+from runtime.readiness import Readiness
 from runtime.settings import Settings
-from scoring.policy import Policy
+from scoring.decisions.policy import Policy
 from store.outbox import Event
 
 if TYPE_CHECKING:
     from api.auth import Caller
+
+
+KAFKA = "kafka"
+"""The part that most answers need not: `/readyz` names it and stays ready without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,9 @@ class Services:
 
     settings: Settings
     clock: Clock
-    policy: Policy
+    given: Configuration
+    """What the settings name: in force as long as nothing was activated."""
+    in_force: InForce
     pool: AsyncConnectionPool[AsyncConnection]
     """Connections in the role `success_api`, which see nothing until `transaction` says who asks."""
     writer_pool: AsyncConnectionPool[AsyncConnection]
@@ -36,6 +46,22 @@ class Services:
     """Send events to Kafka, in order; returns once they are acked."""
     wake_publisher: Callable[[], None]
     """Say that the outbox holds something new, after the commit."""
+    readiness: Readiness
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.in_force.current.policy
+
+    @property
+    def letters(self) -> Letters:
+        """The templates in force."""
+        return self.in_force.current.letters
+
+    @property
+    def configuration(self) -> Configuration:
+        """All that is in force for everybody."""
+        return self.in_force.current.configuration or self.given
 
     @asynccontextmanager
     async def transaction(self, caller: Caller) -> AsyncIterator[AsyncConnection]:

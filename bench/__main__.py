@@ -6,8 +6,7 @@ import json
 
 import click
 
-from bench.compare import Comparison, Plan
-from bench.compiled import compiled_product
+from bench.engines.compare import Comparison, Plan
 from bench.process import clean_up_when_terminated, kafka, say
 from bench.report import PAGE, as_json, machine, ratios, table, write
 
@@ -44,10 +43,9 @@ def main(
     if quick:
         plan = Plan(QUICK.events, QUICK.slow_events, QUICK.suppliers, repeats=1, only=only)
     clean_up_when_terminated()
-    compiled = compiled_product()
     where = machine()
     with kafka() as address:
-        rows = Comparison(address, plan, say, compiled).run()
+        rows = Comparison(address, plan, say).run()
     if to_files:
         write(plan, where, rows)
     if as_object:

@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.stack import Stack
+from embedded.stack import Stack
 
 RUN_LIMIT_S = 600.0
 

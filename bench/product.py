@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
-from agents import supplier_records
-from agents.fold import PartitionFold
-from agents.provisioning import STATE, create_topics, wanted_topics
-from agents.state_record import newest
-from bench.log import Topics, by_partition, newest_values
-from bench.process import WrongStateError, complain, measured
+from agents.cluster.provisioning import STATE, create_topics, wanted_topics
+from agents.health import stored_supplier as supplier_records
+from agents.health.fold import PartitionFold
+from agents.health.state_codec import newest
+from bench.logs.log import Topics, by_partition, newest_values
+from bench.process import complain, measured
 from runtime.settings import Settings
-from scoring.state import TRANSIENT, State
+from scoring.health.state import TRANSIENT, State
 from topics.catalog import ACTIVITY, full_name
 
 ID = "wedsync-success / full"
-COMPILED_ID = "wedsync-success, compiled / full"
 
 
 class Product:
@@ -39,20 +37,11 @@ class Product:
                 if state is not None:
                     self._reference[supplier.encode()] = state
 
-    def run(
-        self, events: int, *, options: tuple[str, ...] = (), compiled: Path | None = None
-    ) -> dict[str, float]:
-        """Score the whole log; raises `WrongStateError` if the state it leaves is not that of the fold in order.
-
-        `compiled`: where the compiled product is (`bench.compiled`); the sources as they are without it.
-        """
+    def run(self, events: int, *, options: tuple[str, ...] = ()) -> dict[str, float]:
+        """Score the whole log; raises `WrongStateError` if the state it leaves is not that of the fold in order."""
         asyncio.run(create_topics(self._settings))
-        # -P: the working directory, which holds the sources, stays off Python's path.
-        command = [sys.executable, "-P", "-m", "bench.scoring_worker", str(events), *options]
-        env = {} if compiled is None else {"PYTHONPATH": str(compiled)}
-        report = measured(command, self._settings.as_env() | env)
-        if bool(report["compiled"]) is not (compiled is not None):
-            raise WrongStateError(f"the worker was {'' if report['compiled'] else 'not '}compiled")
+        command = [sys.executable, "-m", "bench.engines.scoring_worker", str(events), *options]
+        report = measured(command, self._settings.as_env())
         self.check()
         self.forget()
         return {**report, "cpu_seconds": report["cpu total"]}

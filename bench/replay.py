@@ -22,19 +22,19 @@ from typing import NamedTuple
 
 import click
 
-from agents.provisioning import create_topics
-from bench.activity import activity
-from bench.compare import SEED, Plan
-from bench.log import publish
+from agents.cluster.provisioning import create_topics
+from bench.engines.compare import SEED, Plan
+from bench.logs.events import activity
+from bench.logs.log import publish
 from bench.process import empty_folder, kafka, measured
 from bench.product import Product
-from replay import archive
-from replay.engine import Job, run
-from replay.export import export, plan
-from replay.kafka_log import KafkaLog
-from replay.offsets import WHOLE, Offsets
-from replay.source import ArchiveSource, KafkaSource, Source
-from replay.variant import BASE, Variant, base, what_if
+from replay.again.engine import Job, run
+from replay.again.variant import BASE, Variant, base, what_if
+from replay.log import archive
+from replay.log.export import export, plan
+from replay.log.kafka_log import KafkaLog
+from replay.log.offsets import WHOLE, Offsets
+from replay.log.source import ArchiveSource, KafkaSource, Source
 from runtime.settings import Settings
 from scoring.time import DAY
 from topics.catalog import ACTIVITY, full_name

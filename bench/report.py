@@ -18,11 +18,10 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bench.compare import Measured, Plan
-from bench.engines import FULL, SMALL, STREAM_THREADS
-from bench.product import COMPILED_ID
+from bench.engines.compare import Measured, Plan
+from bench.engines.engines import FULL, SMALL, STREAM_THREADS
 from bench.product import ID as PRODUCT_ID
-from cli.stack_jars import KAFKA_VERSION
+from embedded.jars import KAFKA_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -41,9 +40,6 @@ GOALS = (
     ("Kafka Streams exactly_once_v2 / small", 2.0, "the aim: twice Kafka Streams exactly_once_v2"),
 )
 """(engine, the least ratio of our worker's rate to its, in words)"""
-SAME_CODE = {"plain loop / full"}
-"""Engines whose code is ours uncompiled: the compiled product would be held against something else."""
-
 NAMES = {FULL: "the scoring", SMALL: "the small fold"}
 OURS, SAME, OTHER = "#0b6e4f", "#5b8def", "#a9a9a9"
 
@@ -112,10 +108,14 @@ def ratios(rows: Sequence[Measured]) -> list[dict[str, Any]]:
     """Our worker's rate against those that it is to be held against."""
     rate = {row.id: row.rate for row in rows}
     return [
-        {"ours": ours, "against": words, "ratio": round(rate[ours] / rate[other], 2), "wanted": wanted}
+        {
+            "ours": PRODUCT_ID,
+            "against": words,
+            "ratio": round(rate[PRODUCT_ID] / rate[other], 2),
+            "wanted": wanted,
+        }
         for other, wanted, words in GOALS
-        for ours in (PRODUCT_ID, COMPILED_ID)
-        if ours in rate and other in rate and (ours == PRODUCT_ID or other not in SAME_CODE)
+        if PRODUCT_ID in rate and other in rate
     ]
 
 
@@ -138,7 +138,7 @@ def table(rows: Sequence[Measured]) -> list[str]:
     )
     lines = [head, "|---|---|---:|---:|---:|---:|---|---|"]
     for row in sorted(rows, key=lambda row: (row.fold != FULL, -row.rate)):
-        name = f"**{row.engine}**" if row.id in {PRODUCT_ID, COMPILED_ID} else row.engine
+        name = f"**{row.engine}**" if row.id == PRODUCT_ID else row.engine
         fold = NAMES[row.fold]
         spread = f"{min(row.rates):,.0f} to {max(row.rates):,.0f}"
         lines.append(
@@ -202,7 +202,7 @@ def plot(rows: Sequence[Measured], path: Path) -> None:
     ordered = sorted(rows, key=lambda row: (row.fold == FULL, row.rate))
     figure, axes = plt.subplots(figsize=(9, 0.4 * len(ordered) + 1.2), layout="constrained")
     for place, row in enumerate(ordered):
-        color = OURS if row.id in {PRODUCT_ID, COMPILED_ID} else SAME if row.fold == FULL else OTHER
+        color = OURS if row.id == PRODUCT_ID else SAME if row.fold == FULL else OTHER
         below, above = row.rate - min(row.rates), max(row.rates) - row.rate
         axes.barh(place, row.rate, color=color, xerr=[[below], [above]], ecolor="#333333", capsize=3)
         axes.annotate(

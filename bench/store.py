@@ -15,12 +15,13 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from agents.interventions import InterventionWriter
+from agents.interventions.writer import InterventionWriter
 from runtime.clock import SystemClock
-from scoring.health import snapshot
-from scoring.machine import apply
-from scoring.policy import Policy
-from scoring.state import State
+from runtime.keys import Keys
+from scoring.decisions.policy import Policy
+from scoring.health.machine import apply
+from scoring.health.snapshot import snapshot
+from scoring.health.state import State
 from store.database import Role, open_pool
 from store.migrate import migrate
 from topics.catalog import HEALTH
@@ -56,7 +57,12 @@ def records() -> list[Record]:
             event = ActivityEvent("supplier.logged_in", at, f"login-{turn}", "/bench", supplier, None)
             apply(state, supplier, event)
             value = encode_event(
-                "success.health.updated", str(uuid4()), SOURCE, supplier, at, snapshot(state)
+                "success.health.updated",
+                str(uuid4()),
+                SOURCE,
+                supplier,
+                at,
+                snapshot(state, supplier_id=supplier),
             )
             found.append(Record(supplier.encode(), value))
     return found
@@ -65,7 +71,7 @@ def records() -> list[Record]:
 async def measure(database_url: str, batch: int, writers: int) -> float:
     """Snapshots stored per second in batches of `batch` by `writers` tasks, each with partitions of its own."""
     pool = await open_pool(database_url, Role.WRITER, max_size=writers)
-    writer = InterventionWriter(pool, SystemClock(), Policy.load(), b"bench")
+    writer = InterventionWriter(pool, SystemClock(), Policy.load(), Keys("bench"))
     todo = records()
 
     async def write(share: list[Record]) -> None:

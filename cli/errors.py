@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from cli.extras import missing_extra
+from embedded.errors import StackUsageError
 from runtime.errors import SettingsError
 
 
@@ -19,7 +21,7 @@ class UsageError(click.UsageError):
     exit_code = 2
 
 
-OURS = {"topics", "scoring", "agents", "store", "runtime", "api", "cli", "replay"}
+OURS = {"topics", "scoring", "agents", "store", "runtime", "embedded", "api", "cli", "replay"}
 # Errors of libraries that mean a server is away; by name, so that none of them is imported for this.
 UNREACHABLE = {
     "aiokafka.errors": "Kafka",
@@ -41,7 +43,9 @@ def explain(error: Exception) -> tuple[str, int]:
         is_ours = isinstance(error, UsageError)  # which says itself what to do
         see = f"; see `{error.ctx.command_path} --help`" if error.ctx and not is_ours else ""
         return f"error: {text.rstrip('.')}{see}", UsageError.exit_code
-    if isinstance(error, SettingsError):
+    if lacks := missing_extra(error):
+        return f"error: {lacks}", UsageError.exit_code
+    if isinstance(error, (SettingsError, StackUsageError)):
         return f"error: {text}", UsageError.exit_code
     return f"error: {_run_time_line(error, text)}", CommandError.exit_code
 

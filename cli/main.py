@@ -13,29 +13,45 @@ import click
 
 from cli.errors import explain
 
+KINDS = {
+    # folder of `cli/`: its heading in `success --help`
+    "services": "Services",
+    "analysis": "Analysis",
+    "admin": "Administration",
+    "dev": "Development",
+}
 COMMANDS = {
     # command: (module, what it does); modules are imported when their command is called
-    "up": ("cli.up", "start the embedded Kafka, Postgres and SMTP sink"),
-    "down": ("cli.down", "stop the embedded stack"),
-    "doctor": ("cli.doctor", "check Kafka, Postgres, SMTP and the settings"),
-    "migrate": ("cli.migrate", "create topics and tables; safe to run again"),
-    "worker": ("cli.worker", "run the scoring agents and the intervention agent"),
-    "deliver": ("cli.deliver", "deliver the interventions that are due"),
-    "hold": ("cli.hold", "keep all messages from a supplier, or --release her"),
-    "api": ("cli.api", "serve the HTTP API"),
-    "token": ("cli.token", "sign a token of the API for development"),
-    "shadow": ("cli.shadow", "write down what another policy would do; sends nothing"),
-    "report": ("cli.report", "say what came of the messages, and whether they work"),
-    "run": ("cli.run", "run a recorded file through the whole pipeline"),
-    "export": ("cli.export", "archive the topics as Parquet"),
-    "replay": ("cli.replay", "run the log again: explain, look back, try another policy"),
-    "export-data": ("cli.personal_data", "write everything that is stored of a supplier"),
-    "erase": ("cli.personal_data", "erase a supplier for good"),
-    "fit-churn": ("cli.fit_churn", "fit the churn model on an activity log, and measure it"),
-    "publish": ("cli.publish", "publish a file to the topics; - reads standard input"),
-    "simulate": ("cli.simulate", "write or publish a simulated population"),
-    "preview": ("cli.preview", "render an email to a file or a browser"),
-    "demo": ("cli.demo", "start everything with a simulated population and watch it"),
+    "worker": ("cli.services.worker", "run the scoring agents and the intervention agent"),
+    "deliver": ("cli.services.deliver", "deliver the interventions that are due"),
+    "api": ("cli.services.api", "serve the HTTP API, the coach and the dashboard"),
+    "shadow": ("cli.services.shadow", "write down what another policy would do; sends nothing"),
+    "replay": ("cli.analysis.replay", "run the log again: explain, look back, try another policy"),
+    "export": ("cli.analysis.export", "archive the topics as Parquet"),
+    "report": ("cli.analysis.report", "say what came of the messages, and whether they work"),
+    "fit-churn": ("cli.analysis.fit_churn", "fit the churn model on an activity log, and measure it"),
+    "topics": ("cli.admin.topics", "go on after topics were made anew, or grow them"),
+    "migrate": ("cli.admin.migrate", "create topics and tables; safe to run again"),
+    "config": ("cli.admin.config", "check a folder of rules, policy, words; show what is in force"),
+    "doctor": ("cli.admin.doctor.doctor", "check Kafka, Postgres, SMTP and the settings"),
+    "publish": ("cli.admin.publish", "publish a file to the topics; - reads standard input"),
+    "validate": ("cli.admin.validate", "say of each line of a file whether the worker would take it"),
+    "dead-letters": ("cli.admin.dead_letters", "look at refused records, and publish them again"),
+    "interventions": ("cli.admin.interventions", "look at messages, and try unknown or failed ones again"),
+    "suppressions": ("cli.admin.suppressions", "list, add or remove addresses that get no email"),
+    "webhook": ("cli.admin.webhook", "try agents' webhook, and tell again what it did not take"),
+    "hold": ("cli.admin.hold", "keep all messages from a supplier, or --release them"),
+    "sessions": ("cli.admin.sessions", "list who is signed in to the dashboard, or end an agent's sessions"),
+    "retention": ("cli.admin.retention", "drop what is older than its period"),
+    "export-data": ("cli.admin.personal_data", "write everything that is stored of a supplier"),
+    "erase": ("cli.admin.personal_data", "erase a supplier for good"),
+    "demo": ("cli.dev.demo", "start everything with a simulated population and watch it"),
+    "run": ("cli.dev.run", "run a recorded file through the whole pipeline"),
+    "up": ("cli.dev.up", "start the embedded Kafka, Postgres and SMTP sink"),
+    "down": ("cli.dev.down", "stop the embedded stack"),
+    "simulate": ("cli.dev.simulate", "write or publish a simulated population"),
+    "preview": ("cli.dev.preview", "render an email to a file or a browser"),
+    "token": ("cli.dev.token", "sign a token of the API for development"),
 }
 INTERRUPTED = 130
 
@@ -58,9 +74,12 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+        """Write the table, a heading for each kind of command."""
+        names = self.list_commands(ctx)
+        for kind, heading in KINDS.items():
+            mine = [name for name in names if COMMANDS[name][0].startswith(f"cli.{kind}.")]
+            with formatter.section(heading):
+                formatter.write_dl([(name, COMMANDS[name][1]) for name in mine])
 
 
 @click.command(cls=LazyGroup, name="success", context_settings={"help_option_names": ["-h", "--help"]})

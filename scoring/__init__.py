@@ -2,5 +2,7 @@
 
 Nothing here knows a clock, a file, Kafka or Postgres: time is an argument, and every decision comes with its
 reason. The live agents, `success run`, replay and the simulator all call the same two functions,
-`scoring.machine.apply` and `scoring.machine.advance`.
+`scoring.health.machine.apply` and `scoring.health.machine.advance`.
 """
+
+__distribution__ = "wedsync-success"

@@ -23,12 +23,19 @@ def signal_id(supplier_id: str, signal_type: str, name: str, cause: str) -> str:
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
-def change_id(supplier_id: str, cause: str) -> str:
-    """The id of an entry in a snapshot's `changes`, as a UUIDv8 (RFC 9562: the maker's own) of supplier and cause.
+def change_id(supplier_id: str, seq: int) -> str:
+    """The id of an entry in a snapshot's `changes`: whoever keeps changes by it keeps them by supplier and `seq`."""
+    return _own_id(f"{supplier_id}|{seq}")
 
-    Every second event or so makes one: XXH3 costs a tenth of UUIDv5's SHA-1.
-    """
-    digest = xxh3_128_hexdigest(f"{supplier_id}|{cause}".encode())
+
+def snapshot_id(supplier_id: str, seq: int, clock: int) -> str:
+    """The id of a snapshot: the same again only for the same state."""
+    return _own_id(f"{supplier_id}|{seq}|{clock}")
+
+
+def _own_id(text: str) -> str:
+    """A UUIDv8 (RFC 9562: the maker's own): XXH3 costs a tenth of UUIDv5's SHA-1."""
+    digest = xxh3_128_hexdigest(text.encode())
     variant = _VARIANT[digest[16]]
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:]}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -39,3 +40,20 @@ def instant_text(at: int) -> str:
 def optional_instant_text(at: int | None) -> str | None:
     """`instant_text`, with None for an instant that has not been."""
     return None if at is None else instant_text(at)
+
+
+UNITS = {"ms": 1, "s": SECOND, "min": MINUTE, "h": HOUR, "d": DAY}
+
+
+def duration(value: object) -> int:
+    """Milliseconds of a duration as files write it: `"72h"`, `"21d"`. ValueError says what was expected."""
+    match = re.fullmatch(r"(\d{1,9})\s*(ms|s|min|h|d)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('expected a duration such as "72h" (a whole number and ms, s, min, h or d)')
+    return int(match[1]) * UNITS[match[2]]
+
+
+def duration_text(milliseconds: int) -> str:
+    """A duration as files write it, in the largest unit that fits: 86,400,000 is `1d`."""
+    unit = next(name for name, size in reversed(UNITS.items()) if milliseconds % size == 0)
+    return f"{milliseconds // UNITS[unit]}{unit}"

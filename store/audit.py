@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 SQL = load("audit")
 
+SIGNED_OUT = "dashboard.sign_out"
+SESSIONS_ENDED = "dashboard.sessions_ended"
+READ_CSV = "dashboard.csv"
+"""The action of a table that an agent took away; `details` say which, and how it was narrowed."""
 SIGNED_IN = "dashboard.sign_in"
 """The action of a login to the dashboard; `details.link` names the one-time link, if it was one."""
 

@@ -1,4 +1,4 @@
-"""Health: the newest snapshot of each supplier in columns, and the history of her changes."""
+"""Health: the newest snapshot of each supplier in columns, and the history of their changes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ _IN_COLUMNS = {
 
 
 async def save_snapshots(conn: AsyncConnection, newest: Mapping[str, dict[str, Any]]) -> None:
-    """Store snapshots (`data` of `success.health.updated`) by supplier id; a newer stored `seq` stays."""
+    """Store snapshots (`data` of `success.health.updated`) by supplier id; a newer stored `seq` stays.
+
+    Messages that waited for them become due.
+    """
     rows = [_columns(supplier_id, data) for supplier_id, data in newest.items()]
     await conn.execute(SQL["save_snapshots"], {"rows": as_json(rows)})
+    await conn.execute(SQL["wake"], {"ids": list(newest)})
 
 
 async def save_changes(conn: AsyncConnection, changes: Sequence[dict[str, Any]]) -> None:

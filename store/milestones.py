@@ -28,7 +28,8 @@ class Reached(NamedTuple):
 async def save(conn: AsyncConnection, milestones: Sequence[dict[str, Any]]) -> None:
     """Store milestones not stored yet.
 
-    Each: `id` (the signal's), `supplier_id`, `milestone`, `at` (RFC 3339), `data`.
+    Each: `id` (the signal's), `supplier_id`, `milestone`, `at` (RFC 3339), `data`, `celebrated` (there is nothing to
+    celebrate any more).
     """
     if milestones:
         await conn.execute(SQL["save"], {"rows": as_json(milestones)})
@@ -37,7 +38,7 @@ async def save(conn: AsyncConnection, milestones: Sequence[dict[str, Any]]) -> N
 async def of_supplier(
     conn: AsyncConnection, supplier_id: str, milestone_type: str | None = None
 ) -> list[Reached]:
-    """Read what she has reached, oldest first; with a type only that one."""
+    """Read what they have reached, oldest first; with a type only that one."""
     parameters = {"supplier": supplier_id, "type": milestone_type}
     rows = await (await conn.execute(SQL["of_supplier"], parameters)).fetchall()
     return [Reached(row[0], row[1], to_ms(row[2]), bool(row[3])) for row in rows]

@@ -11,7 +11,7 @@ from store.times import to_ms, to_optional_ms, to_time
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from scoring.metrics import Level
+    from scoring.health.metrics import Level
 
 SQL = load("score")
 
@@ -59,7 +59,7 @@ class Known(NamedTuple):
 
 
 async def read_score(conn: AsyncConnection, supplier_id: str, now_ms: int) -> Score | None:
-    """Read the score. None before her first event; LookupError if there is no such supplier."""
+    """Read the score. None before their first event; LookupError if there is no such supplier."""
     parameters = {"supplier": supplier_id, "week_ago": to_time(now_ms - WEEK)}
     found = await (await conn.execute(SQL["score"], parameters)).fetchone()
     if found is None:

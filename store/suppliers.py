@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,10 +14,12 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from runtime.keys import Keys
+
 SQL = load("suppliers")
 
 
-async def lock(conn: AsyncConnection, ids: Collection[str], erasure_key: bytes) -> set[str]:
+async def lock(conn: AsyncConnection, ids: Collection[str], keys: Keys) -> set[str]:
     """Make sure these suppliers have rows, lock those until the transaction ends, and return whose they are.
 
     `ids` are canonical UUID texts. Erased suppliers are left out and get no row. Call it first in a
@@ -31,23 +32,27 @@ async def lock(conn: AsyncConnection, ids: Collection[str], erasure_key: bytes) 
     rows = await conn.execute(SQL["lock"], {"ids": wanted})
     locked = {row[0] for row in await rows.fetchall()}
     # Looked up only now: an erasure that was under way has committed before the lock was ours.
-    erased = await _erased(conn, locked, erasure_key)
+    erased = await _erased(conn, locked, keys)
     if erased:
         await conn.execute(SQL["delete"], {"ids": sorted(erased)})
     return locked - erased
 
 
-async def erase(conn: AsyncConnection, ids: Collection[str], erasure_key: bytes, at: datetime) -> None:
+async def erase(conn: AsyncConnection, ids: Collection[str], keys: Keys, at: datetime) -> None:
     """Delete everything of these suppliers, who must be locked, and remember only a keyed hash of each id."""
-    hashes = [erasure_hash(supplier_id, erasure_key) for supplier_id in ids]
+    hashes = [erasure_hash(supplier_id, keys) for supplier_id in ids]
     await conn.execute(SQL["remember_erased"], {"hashes": hashes, "at": at})
     await conn.execute(SQL["delete"], {"ids": sorted(ids)})
     await conn.execute(SQL["forget_events"], {"ids": sorted(ids)})
 
 
 async def save_profiles(conn: AsyncConnection, profiles: Sequence[dict[str, Any]]) -> None:
-    """Replace the profiles of suppliers who have rows; one dict of JSON-ready columns each, none twice."""
+    """Replace the profiles of suppliers who have rows; one dict of JSON-ready columns each, none twice.
+
+    Messages that waited for an address become due.
+    """
     await conn.execute(SQL["save_profiles"], {"rows": as_json(profiles)})
+    await conn.execute(SQL["wake"], {"ids": [profile["id"] for profile in profiles]})
 
 
 async def save_consent(conn: AsyncConnection, consents: Iterable[dict[str, Any]]) -> None:
@@ -60,17 +65,27 @@ async def save_consent(conn: AsyncConnection, consents: Iterable[dict[str, Any]]
         await conn.execute(SQL["save_consent"], {"rows": as_json(said)})
 
 
-async def is_erased(conn: AsyncConnection, supplier_id: str, erasure_key: bytes) -> bool:
-    """Whether she asked to be erased; needs the role `success_writer`."""
-    return bool(await _erased(conn, [supplier_id], erasure_key))
+async def is_erased(conn: AsyncConnection, supplier_id: str, keys: Keys) -> bool:
+    """Whether they asked to be erased; needs the role `success_writer`."""
+    return bool(await _erased(conn, [supplier_id], keys))
 
 
-def erasure_hash(supplier_id: str, key: bytes) -> bytes:
-    """HMAC-SHA-256 of the id: without the key nobody can tell who was erased, with it we can refuse her."""
-    return hmac.digest(key, UUID(supplier_id).bytes, "sha256")
+async def erased_among(conn: AsyncConnection, ids: Collection[str], keys: Keys) -> set[str]:
+    """Who of them asked to be erased; needs the role `success_writer`."""
+    return await _erased(conn, ids, keys)
 
 
-async def _erased(conn: AsyncConnection, ids: Iterable[str], key: bytes) -> set[str]:
-    by_hash = {erasure_hash(supplier_id, key): supplier_id for supplier_id in ids}
+def erasure_hash(supplier_id: str, keys: Keys) -> bytes:
+    """HMAC-SHA-256 of the id: without the key nobody can tell who was erased, with it we can refuse them."""
+    return keys.digest(UUID(supplier_id).bytes)
+
+
+def erasure_hashes(supplier_id: str, keys: Keys) -> list[bytes]:
+    """The same under every key in force, the current one's first."""
+    return keys.digests(UUID(supplier_id).bytes)
+
+
+async def _erased(conn: AsyncConnection, ids: Iterable[str], keys: Keys) -> set[str]:
+    by_hash = {hashed: supplier_id for supplier_id in ids for hashed in erasure_hashes(supplier_id, keys)}
     rows = await conn.execute(SQL["find_erased"], {"hashes": list(by_hash)})
     return {by_hash[bytes(row[0])] for row in await rows.fetchall()}

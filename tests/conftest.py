@@ -10,30 +10,45 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import psycopg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from psycopg import sql
 
-from agents.provisioning import create_topics
-from cli.stack import Stack
-from runtime.embedded import Addresses
+from agents.cluster.provisioning import create_topics
+from embedded.registry import Addresses
+from embedded.stack import Stack
 from runtime.settings import Settings
 from store.migrate import migrate as create_tables
-from tests.delivery.mail_server import MailServer
-from tests.stack.containers import servers_in_containers
-from tests.stack.sink import mail_sink
+from tests.agents.delivery.mail_server import MailServer
+from tests.embedded.containers import servers_in_containers
+from tests.embedded.sink import mail_sink
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
-SECRETS = {name: f"{name}-of-the-tests" for name in ("jwt_secret", "webhook_secret", "secret_key")}
+SECRETS = {
+    name: f"{name} of the tests, as long as a secret must be"
+    for name in ("jwt_secret", "webhook_secret", "secret_key")
+}
 PARTITIONS = 4
+
+OF_TESTS = ("SUCCESS_TEST_", "SUCCESS_LONG_")
+for name in [name for name in os.environ if name.startswith("SUCCESS_") and not name.startswith(OF_TESTS)]:
+    # A shell that is set up for production is no place that tests write to; what they start inherits this.
+    del os.environ[name]
+
+# A busy machine makes no test fail: none asserts a time.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background deaf to Ctrl-C, and all it starts; tests send it to commands.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup's doing, inherited alike
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +76,10 @@ def mail_server() -> Iterator[MailServer]:
 
 
 def servers_from_environment() -> tuple[str, str] | None:
-    """Bootstrap servers and database URL, if both are given."""
-    kafka, database_url = os.environ.get("SUCCESS_KAFKA"), os.environ.get("SUCCESS_DATABASE_URL")
+    """Bootstrap servers and database URL, if given; one without the other is a mistake."""
+    kafka, database_url = (os.environ.get(f"SUCCESS_TEST_{name}") for name in ("KAFKA", "DATABASE_URL"))
+    if bool(kafka) != bool(database_url):
+        raise pytest.UsageError("set both SUCCESS_TEST_KAFKA and SUCCESS_TEST_DATABASE_URL, or neither")
     return (kafka, database_url) if kafka and database_url else None
 
 
@@ -86,6 +103,8 @@ def own_settings(stack: Addresses, state_dir: Path, **more: Any) -> Iterator[Set
         topic_prefix=f"{name}.",
         partitions=PARTITIONS,
         state_dir=state_dir,
+        development=True,
+        metrics_port=more.get("api_port"),
         **SECRETS,
         **more,
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from topics.envelope import CloudEvent, Milestone, Model, Plan, Text
+from topics.envelope import CloudEvent, Milestone, Model, Plan, Text, WholeNumber
 
 MAX_CLIENT_IDS = 10_000
 
@@ -88,7 +88,7 @@ class Payment(Model):
     """Data about a payment received."""
 
     payment_id: Text = Field(description="Id of the payment.")
-    amount_minor: int = Field(
+    amount_minor: WholeNumber = Field(
         ge=0, le=2**63 - 1, description="Amount in the currency's minor unit (pence, cents)."
     )
     currency: str = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from topics.time import parse_time
 
@@ -21,10 +21,18 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _whole(number: object) -> object:
+    """`100.0` is an integer to JSON Schema, and to us."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 def _time(text: str) -> str:
     parse_time(text)
     return text
 
+
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
+"""An integer, however JSON writes it."""
 
 Text = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 """Non-empty text without NUL."""
@@ -60,8 +68,18 @@ Timestamp = Annotated[
     CheckedByFastPath(),
 ]
 
-Plan = Literal["free", "starter", "professional", "scale", "enterprise"]
-Milestone = Literal["first_form", "ten_clients", "first_automation", "first_payment"]
+
+class OneOf:
+    """Marks a text that is a name of the rules in force: `kind` is `plan` or `milestone`."""
+
+    def __init__(self, kind: Literal["plan", "milestone"]) -> None:
+        self.kind = kind
+
+
+Plan = Annotated[Text, OneOf("plan")]
+"""The name of a plan; a reader refuses those that the rules in force don't have."""
+Milestone = Annotated[Text, OneOf("milestone")]
+"""The name of a milestone; as above."""
 
 
 class Model(BaseModel):

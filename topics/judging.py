@@ -7,14 +7,16 @@ reads the fields we know and skips the rest of the JSON, so that both agree on w
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from topics.activity_types import ACTIVITY_TYPES, ActivityType
+from topics.activity_types import PLAIN, ActivityType, Vocabulary
 from topics.envelope import UUID_PATTERN
+from topics.foreign import explained
 from topics.outcome import UNKNOWN, ActivityEvent, Refusal, Unknown
 from topics.time import parse_time
 
@@ -22,9 +24,11 @@ MAX_VALUE_BYTES = 1_048_576
 MAX_AHEAD_MS = 5 * 60_000
 MAX_DEPTH = 100
 
-_ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time")
+ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time")
+DATA_BASE64 = "data_base64"
 _JSON_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 _NOTHING = msgspec.Raw(b"")
+_ABSENT = frozenset({b"", b"null"})
 _uuid = re.compile(UUID_PATTERN).fullmatch
 _strings = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
@@ -36,23 +40,30 @@ class _Unreadable:
 _UNREADABLE = _Unreadable()
 
 _Envelope: Any = msgspec.defstruct(
-    "_Envelope", [(name, msgspec.Raw, _NOTHING) for name in (*_ATTRIBUTES, "data")], gc=False
+    "_Envelope", [(name, msgspec.Raw, _NOTHING) for name in (*ATTRIBUTES, "data", DATA_BASE64)], gc=False
 )
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
 _raw_decoder = msgspec.json.Decoder(msgspec.Raw)
-_data_decoders: dict[str, tuple[tuple[str, ...], msgspec.json.Decoder[Any]]] = {
-    name: (
-        tuple(kind.data_model.model_fields),
-        msgspec.json.Decoder(
-            msgspec.defstruct("_Data", [(key, msgspec.Raw, _NOTHING) for key in kind.data_model.model_fields])
-        ),
-    )
-    for name, kind in ACTIVITY_TYPES.items()
-}
 
 
-def judge_structured(key: bytes | None, value: bytes, append_ms: int) -> ActivityEvent | Refusal | Unknown:
-    """The verdict on a structured CloudEvent (`value` is the whole event as JSON)."""
+def judge_structured(
+    key: bytes | None,
+    value: bytes,
+    append_ms: int,
+    header_names: Sequence[str] = (),
+    vocabulary: Vocabulary = PLAIN,
+) -> ActivityEvent | Refusal | Unknown:
+    """The verdict on a structured CloudEvent (`value` is the whole event as JSON).
+
+    The names of the record's headers say more where it is none.
+    """
+    verdict = _structured(key, value, append_ms, vocabulary)
+    return explained(verdict, value, header_names) if isinstance(verdict, Refusal) else verdict
+
+
+def _structured(
+    key: bytes | None, value: bytes, append_ms: int, vocabulary: Vocabulary
+) -> ActivityEvent | Refusal | Unknown:
     if refusal := unreadable(value):
         return refusal
     try:
@@ -61,17 +72,22 @@ def judge_structured(key: bytes | None, value: bytes, append_ms: int) -> Activit
         return Refusal("not_cloudevent: the value is JSON but not an object")
     except _JSON_ERRORS as error:
         return Refusal(f"not_json: {error}")
-    attributes = {name: _value_of(getattr(envelope, name)) for name in _ATTRIBUTES}
-    return judge(attributes, envelope.data, key, append_ms)
+    attributes = {name: _value_of(getattr(envelope, name)) for name in ATTRIBUTES}
+    packed = _value_of(envelope.data_base64) if bytes(envelope.data) in _ABSENT else None
+    return judge(attributes, envelope.data, key, append_ms, vocabulary, packed=packed is not None)
 
 
 def judge_binary(
-    attributes: Mapping[str, object], key: bytes | None, value: bytes, append_ms: int
+    attributes: Mapping[str, object],
+    key: bytes | None,
+    value: bytes,
+    append_ms: int,
+    vocabulary: Vocabulary = PLAIN,
 ) -> ActivityEvent | Refusal | Unknown:
     """The verdict on a binary CloudEvent (`attributes` from the `ce_` headers, `value` its data as JSON)."""
     if value and (refusal := unreadable(value)):
-        return refusal
-    return judge(attributes, msgspec.Raw(value.strip()), key, append_ms)
+        return explained(refusal, value)
+    return judge(attributes, msgspec.Raw(value.strip()), key, append_ms, vocabulary)
 
 
 def unreadable(value: bytes) -> Refusal | None:
@@ -107,19 +123,32 @@ def too_deep(value: bytes) -> bool:
 
 
 def judge(
-    attributes: Mapping[str, object], data: msgspec.Raw, key: bytes | None, append_ms: int
+    attributes: Mapping[str, object],
+    data: msgspec.Raw,
+    key: bytes | None,
+    append_ms: int,
+    vocabulary: Vocabulary,
+    *,
+    packed: bool = False,
 ) -> ActivityEvent | Refusal | Unknown:
-    """The verdict on a CloudEvent: attributes (None when absent) and data as JSON (empty when absent)."""
+    """The verdict on a CloudEvent: attributes (None when absent) and data as JSON (empty when absent).
+
+    `packed`: there is data, but in `data_base64`.
+    """
     if refusal := _envelope_refusal(attributes) or _subject_refusal(attributes["subject"], key):
         return refusal
     try:
         at = parse_time(str(attributes["time"]))
     except ValueError as error:
         return Refusal(f"wrong_field: time: {error}")
-    kind = ACTIVITY_TYPES.get(str(attributes["type"]))
+    kind = vocabulary.types.get(str(attributes["type"]))
     if kind is None:
         return UNKNOWN
-    checked = _checked_data(kind, attributes, data)
+    checked: _Checked | Refusal
+    if packed and kind.data is not None:
+        checked = Refusal(f"wrong_field: {DATA_BASE64} is not read: send the data as a JSON object in `data`")
+    else:
+        checked = _checked_data(kind, attributes, data, vocabulary)
     if isinstance(checked, Refusal):
         return checked
     if at > append_ms + MAX_AHEAD_MS:
@@ -145,7 +174,7 @@ def _value_of(raw: msgspec.Raw) -> object:
 
 
 def _envelope_refusal(attributes: Mapping[str, object]) -> Refusal | None:
-    for name in _ATTRIBUTES:
+    for name in ATTRIBUTES:
         value = attributes.get(name)
         if value is None:
             return Refusal(f"not_cloudevent: `{name}` is missing")
@@ -176,16 +205,17 @@ class _Checked(msgspec.Struct):
 
 
 def _checked_data(
-    kind: ActivityType, attributes: Mapping[str, object], data: msgspec.Raw
+    kind: ActivityType, attributes: Mapping[str, object], data: msgspec.Raw, vocabulary: Vocabulary
 ) -> _Checked | Refusal:
     """The data as the kind's Struct (None when absent) if the pydantic model accepts it."""
-    fields, decoder = _data_decoders[kind.name]
+    fields, decoder = vocabulary.fields_of_data[kind.name]
     present: dict[str, object] | None = None
-    if bytes(data) not in {b"", b"null"}:
+    if bytes(data) not in _ABSENT:
         try:
             pieces = decoder.decode(data)
         except msgspec.ValidationError:
-            return Refusal("wrong_field: data is not an object")
+            as_text = "; it is a text that holds one: write the object itself"
+            return Refusal(f"wrong_field: data is not an object{as_text if _holds_object(data) else ''}")
         values = {name: _value_of(getattr(pieces, name)) for name in fields}
         present = {name: value for name, value in values.items() if value is not None}
     elif kind.data_required:
@@ -200,9 +230,20 @@ def _checked_data(
     return _Checked(msgspec.convert(model.model_dump(), kind.data))
 
 
+def _holds_object(data: msgspec.Raw) -> bool:
+    text = _value_of(data)
+    return isinstance(text, str) and text.lstrip().startswith("{")
+
+
 def refusal_of(error: ValidationError) -> Refusal:
     """The first of pydantic's complaints, in our words."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "value"
     code = "missing_field" if first["type"] in {"missing", "missing_field"} else "wrong_field"
-    return Refusal(f"{code}: {where}: {first['msg'].removeprefix('Value error, ')}")
+    return Refusal(f"{code}: {where}: {complaint(first)}")
+
+
+def complaint(detail: ErrorDetails) -> str:
+    """One of pydantic's complaints in our words; it does not repeat the value."""
+    quoted = detail["type"] == "int_type" and isinstance(detail["input"], str)
+    return detail["msg"].removeprefix("Value error, ") + (", written without quotes" if quoted else "")

@@ -6,14 +6,33 @@ dead letter that it becomes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from topics.catalog import ACTIVITY, PROFILES
+from topics.foreign import BOM_UTF8, is_utf16, packed_as
 
-BOM = b"\xef\xbb\xbf"
+BOM = BOM_UTF8
 """What some editors put in front of a UTF-8 file."""
+
+
+class NotLinesError(ValueError):
+    """A file does not begin as lines of JSON in UTF-8 do; the message says what it is and how to turn it into them."""
+
+
+def check_start(start: bytes, name: str) -> None:
+    """Raise `NotLinesError` where the first bytes of what `name` calls show that no line of it can be read."""
+    if is_utf16(start):
+        raise NotLinesError(
+            f"{name} is text in UTF-16: save it as UTF-8 (PowerShell: `Out-File -Encoding utf8`; "
+            "elsewhere: `iconv -f utf-16 -t utf-8`)"
+        )
+    if packing := packed_as(start):
+        raise NotLinesError(
+            f"{name} is packed ({packing}): unpack it first, for instance into `success publish -`"
+        )
 
 
 class Line(NamedTuple):
@@ -37,6 +56,14 @@ class _Shape(msgspec.Struct):
 _decode_shape = msgspec.json.Decoder(_Shape).decode
 _decode_profile = msgspec.json.Decoder(_Profiled).decode
 _decode_text = msgspec.json.Decoder(str).decode
+
+
+def checked(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """The lines as they are, once `check_start` has seen the first."""
+    for number, line in enumerate(lines):
+        if not number:
+            check_start(line, name)
+        yield line
 
 
 def read_line(text: bytes | str) -> Line:

@@ -6,21 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from topics.envelope import CloudEvent, Milestone, Model, Plan, Text, Timestamp
+from topics.envelope import CloudEvent, Model, Plan, Text, Timestamp
 
 Level = Literal["critical", "at_risk", "healthy"]
 Component = Literal[
     "loginFrequency", "featureAdoption", "clientActivity", "formCompletion", "journeyPerformance"
 ]
-Feature = Literal["clients_imported", "forms_created", "journeys_created", "templates_used"]
-Condition = Literal[
-    "no_login_7_days",
-    "zero_clients_imported",
-    "stuck_onboarding",
-    "low_client_adoption",
-    "high_usage_free_tier",
-    "signed_up",
-    "onboarding_ended",
+Name = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="A name that the rules in force give.")
+]
+ConfigVersion = Annotated[
+    int, Field(ge=0, description="Number of the configuration whose rules brought this about; 0: as shipped.")
 ]
 Count = Annotated[int, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -41,17 +37,19 @@ class Cause(Model):
     component: Component
     before: float = Field(description="Points before.")
     after: float = Field(description="Points after.")
-    event: Text = Field(description="Id of the activity event, `time`, or `earlier` where steps were merged.")
+    event: Text = Field(
+        description="Id of the activity event, `time`, `rules:<version>`, or `earlier` where steps were merged."
+    )
 
 
 class Breakdown(Model):
     """Points of each component; they add up to the unrounded sum."""
 
-    loginFrequency: float = Field(ge=0, le=30, description="Points, 0 to 30.")  # noqa: N815 - as specified
-    featureAdoption: float = Field(ge=0, le=25, description="Points, 0 to 25.")  # noqa: N815
-    clientActivity: float = Field(ge=0, le=25, description="Points, 0 to 25.")  # noqa: N815
-    formCompletion: float = Field(ge=0, le=10, description="Points, 0 to 10.")  # noqa: N815
-    journeyPerformance: float = Field(ge=0, le=10, description="Points, 0 to 10.")  # noqa: N815
+    loginFrequency: float = Field(ge=0, le=100, description="Points; at most 30 as shipped.")  # noqa: N815 - as specified
+    featureAdoption: float = Field(ge=0, le=100, description="Points; at most 25 as shipped.")  # noqa: N815
+    clientActivity: float = Field(ge=0, le=100, description="Points; at most 25 as shipped.")  # noqa: N815
+    formCompletion: float = Field(ge=0, le=100, description="Points; at most 10 as shipped.")  # noqa: N815
+    journeyPerformance: float = Field(ge=0, le=100, description="Points; at most 10 as shipped.")  # noqa: N815
 
 
 class RiskChange(Model):
@@ -66,25 +64,34 @@ class RiskChange(Model):
     churn_probability: Probability
     signed_up_at: Timestamp | None = Field(description="Sign-up, as far as known: onboarding counts from it.")
     seq: Seq
+    config_version: ConfigVersion = 0
+    cause: Text | None = Field(
+        default=None,
+        description="`rules:<version>` where a change of rules brought it about: nothing is sent for it.",
+    )
 
 
 class MilestoneAchievement(Model):
     """Data of a milestone."""
 
-    milestone: Milestone
+    milestone: Name
     seq: Seq
-    cause_type: Text = Field(description="Type of the activity event that achieved it.")
+    cause_type: Text = Field(
+        description="Type of the activity event that achieved it; `rules:<version>` where a change of rules did."
+    )
+    config_version: ConfigVersion = 0
 
 
 class ConditionOccurrence(Model):
     """Data of a condition."""
 
-    condition: Condition
+    condition: Name
     occurrence: int = Field(
         ge=1, description="How many times this condition has been met, this one included."
     )
     seq: Seq
     level: Level = Field(description="Risk level at this moment.")
+    config_version: ConfigVersion = 0
 
 
 class Metrics(Model):
@@ -93,7 +100,7 @@ class Metrics(Model):
     loginFrequency: int = Field(  # noqa: N815
         ge=0, le=999, description="Whole days since the last login; 999 if never."
     )
-    featureAdoption: Ratio = Field(description="Key features ever used / 4.")  # noqa: N815
+    featureAdoption: Ratio = Field(description="Key features ever used / all of them (4 as shipped).")  # noqa: N815
     clientActivity: Ratio = Field(description="Clients active in 30 days / known clients.")  # noqa: N815
     formCompletion: Ratio = Field(description="Forms completed / sent, at most 1.")  # noqa: N815
     journeyPerformance: Ratio = Field(  # noqa: N815
@@ -136,7 +143,7 @@ class ConsentState(Model):
 class HealthChange(Model):
     """One change of the displayed score or of the level."""
 
-    id: Text = Field(description="The same again whenever the change is worked out again: upsert by it.")
+    id: Text = Field(description="Follows from supplier and `seq`: upsert by either.")
     at: Timestamp
     seq: Seq
     score: Score
@@ -148,13 +155,13 @@ class HealthSnapshot(Model):
     """Data of a snapshot: all that readers need of a supplier's health without the log."""
 
     seq: Seq
-    calculated_at: Timestamp = Field(description="The supplier's clock at the last evaluation.")
+    calculated_at: Timestamp = Field(description="The supplier's clock that all of this is as of.")
     score: Score
     sum: Sum
     level: Level
     breakdown: Breakdown
     metrics: Metrics
-    features: list[Feature] = Field(description="Key features ever used, sorted.")
+    features: list[Name] = Field(description="Key features ever used, sorted.")
     clients: Clients
     forms: Forms
     journeys: Journeys
@@ -165,6 +172,10 @@ class HealthSnapshot(Model):
     cancelled: bool
     cancelled_at: Timestamp | None
     last_goals: dict[str, Timestamp] = Field(description="Time of the newest goal event by type.")
+    goals: dict[str, list[Timestamp]] = Field(
+        default_factory=dict,
+        description="Times of the goal events since the last snapshot, by type, as they came.",
+    )
     next_change_at: Timestamp | None = Field(description="When silence alone will change the sum.")
     next_level_if_silent: Level | None = Field(description="Level that silence alone will lead to.")
     next_level_at: Timestamp | None = Field(description="When it will.")
@@ -173,6 +184,16 @@ class HealthSnapshot(Model):
         default_factory=dict,
         description="What the churn model looked at, by signal, -1 to 1 (docs/churn.md).",
     )
+    numbers: dict[str, float | bool | str | None] = Field(
+        default_factory=dict, description="Every number and text that the rules in force compare, by name."
+    )
+    times: dict[str, Timestamp] = Field(
+        default_factory=dict, description="Every time that the rules in force count from, by name."
+    )
+    conditions: dict[str, int] = Field(
+        default_factory=dict, description="How often each condition has been met so far, by name."
+    )
+    config_version: ConfigVersion = 0
     changes: list[HealthChange] = Field(description="Changes since the last snapshot, oldest first.")
 
 
@@ -213,7 +234,7 @@ class CoachFeedback(Model):
 
     channel: Literal["in_app_notification"]
     item: Text = Field(description="Id of the tip, of the recommendation, or type of the milestone.")
-    page: Text | None = Field(description="The part of the product she was in, such as `forms`.")
+    page: Text | None = Field(description="The part of the product they were in, such as `forms`.")
 
 
 class RiskChanged(CloudEvent):

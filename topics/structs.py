@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types as at
 import msgspec
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from topics.envelope import CheckedByFastPath
+from topics.envelope import CheckedByFastPath, OneOf
 
 
 @cache
@@ -73,7 +73,8 @@ def _limit(item: Any) -> dict[str, Any]:
             return {"ge": bound}
         case at.Le(le=bound):
             return {"le": bound}
-        case AfterValidator():  # _without_nul: decoding.py looks for NUL in the whole value at once
+        case BeforeValidator() | AfterValidator() | OneOf():
+            # What only the models take, the fast path may decline; _without_nul: decoding.py looks for NUL at once.
             return {}
     if pattern := getattr(item, "pattern", None):
         return {"pattern": pattern}

@@ -7,10 +7,16 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.dashboard import acts, assets, login, messages, population, supplier, system, today
+from api.dashboard import acts, assets, login, messages, oidc, population, supplier
 from api.dashboard.rendering import PageRoute
+from api.dashboard.rules import draft as rules_draft
+from api.dashboard.rules import letters as rules_letters
+from api.dashboard.rules import page as rules
+from api.dashboard.rules import rollback as rules_rollback
+from api.dashboard.session import SignedIn
+from api.dashboard.system import page as system
+from api.dashboard.today import page as today
 from api.problems import Problem
-from api.session import SignedIn
 
 _elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -27,6 +33,7 @@ async def nothing_here(request: Request, rest: str, agent: SignedIn) -> Response
 
 
 router = APIRouter(tags=["dashboard"])
-for _part in (assets, login, today, population, supplier, acts, messages, system):
+_OF_RULES = (rules, rules_draft, rules_rollback, rules_letters)
+for _part in (assets, login, oidc, today, population, supplier, acts, messages, *_OF_RULES, system):
     router.include_router(_part.router)
 router.include_router(_elsewhere)  # last: it takes what nobody else did

@@ -14,19 +14,21 @@ from uuid import UUID
 from fastapi import APIRouter, Form, Path
 from starlette.responses import RedirectResponse, Response
 
-from agents import calls as desk
-from agents.feedback import change_consent
-from agents.intervention_rows import events_of
+from agents.acts import calls as desk
+from agents.acts.consent import change_consent
+from agents.interventions.rows import events_of
 from api.auth import Caller
 from api.dashboard.rendering import PageRoute, address
+from api.dashboard.session import CheckedCsrf, SignedIn
 from api.dashboard.supplier import SupplierId, offered, requested_row
 from api.problems import Problem
 from api.services import InServices
-from api.session import CheckedCsrf, SignedIn
-from scoring.calls import Outcome, Reason, Urgency
-from scoring.consent import Wish
-from store import audit, holds, interventions, outbox
-from store import dashboard_supplier as store
+from scoring.decisions.calls import Outcome, Reason, Urgency
+from scoring.decisions.consent import Wish
+from store import audit, outbox
+from store.dashboard import supplier as store
+from store.messages import interventions
+from store.people import holds
 from store.times import to_ms
 from topics.time import format_time
 
@@ -46,10 +48,10 @@ RequestId = Annotated[UUID, Form()]
 
 @router.post("/hold")
 async def hold(supplier_id: SupplierId, agent: SignedIn, services: InServices, note: Note = "") -> Response:
-    """Keep all messages from her until somebody releases her."""
+    """Keep all messages from them until somebody releases them."""
     async with services.transaction(agent) as conn:
         try:
-            await holds.hold(conn, _actor(agent), str(supplier_id), services.clock.now_ms(), _clean(note))
+            await holds.hold(conn, _actor(agent), str(supplier_id), services.clock.now_ms(), clean(note))
         except holds.UnknownSupplierError:
             raise _gone() from None
     return _back(supplier_id, "held")
@@ -57,7 +59,7 @@ async def hold(supplier_id: SupplierId, agent: SignedIn, services: InServices, n
 
 @router.post("/release")
 async def release(supplier_id: SupplierId, agent: SignedIn, services: InServices) -> Response:
-    """Let messages to her go again."""
+    """Let messages to their go again."""
     async with services.transaction(agent) as conn:
         try:
             await holds.release(conn, _actor(agent), str(supplier_id), services.clock.now_ms())
@@ -74,8 +76,8 @@ async def note(
     request_id: RequestId,
     text: Annotated[str, Form(max_length=LONGEST_NOTE)],
 ) -> Response:
-    """Keep a note about her."""
-    cleaned = _clean(text)
+    """Keep a note about them."""
+    cleaned = clean(text)
     if not cleaned:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "an empty note is not kept: write something")
     async with services.transaction(agent) as conn:
@@ -93,11 +95,12 @@ async def consent(
     services: InServices,
     wish: Annotated[Literal["out", "in"], Form()],
 ) -> Response:
-    """Opt her out of everything, or in again, because she said so."""
+    """Opt them out of everything, or in again, because they said so."""
     now = services.clock.now_ms()
     opt_out = wish == "out"
     async with services.transaction(agent) as conn:
-        changed = await change_consent(conn, str(supplier_id), Wish(all_opt_out=opt_out), now)
+        keys = services.settings.keys("secret_key")
+        changed = await change_consent(conn, str(supplier_id), Wish(all_opt_out=opt_out), now, keys)
         if changed is None:
             raise _gone()
         await audit.log(conn, _actor(agent), "consent.change", str(supplier_id), now, all_opt_out=opt_out)
@@ -124,7 +127,7 @@ async def message(
             raise _gone()
         found = await store.supplier(conn, str(supplier_id))
         if found is None or found["seq"] is None:
-            raise Problem(HTTPStatus.CONFLICT, "nothing is known of her yet that a message could rest on")
+            raise Problem(HTTPStatus.CONFLICT, "nothing is known of them yet that a message could rest on")
         row = requested_row(rule, request_id, found["seq"], now)
         signal = {"type": REQUESTED, "by": agent.subject, "seq": row.seq, "level": found["level"]}
         columns = {
@@ -164,7 +167,7 @@ async def call(
     urgency: Annotated[Urgency, Form()] = "medium",
     notes: Note = "",
 ) -> Response:
-    """Book a call; she gets the invitation."""
+    """Book a call; they get the invitation."""
     if at.tzinfo is None:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "choose one of the times")
     wanted = desk.CallRequest(
@@ -173,7 +176,7 @@ async def call(
         preferred_times=(to_ms(at),),
         reason=reason,
         urgency=urgency,
-        notes=_clean(notes) or None,
+        notes=clean(notes) or None,
     )
     async with services.transaction(agent) as conn:
         try:
@@ -200,7 +203,7 @@ async def change_call(
         scheduled_at=to_ms(at) if act == "moved" and at is not None and at.tzinfo else None,
         status=None if act == "moved" else act,
         outcome=outcome or None if act == "completed" else None,
-        notes=_clean(notes) or None,
+        notes=clean(notes) or None,
     )
     async with services.transaction(agent) as conn:
         try:
@@ -225,10 +228,10 @@ def _actor(agent: Caller) -> audit.Actor:
     return audit.Actor(agent.role, agent.subject)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Without the one character that Postgres can't keep, and without blank ends."""
     return text.replace("\x00", "").strip()
 
 
 def _gone() -> Problem:
-    return Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; she may have been erased")
+    return Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; they may have been erased")

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, Response
 
 from api.problems import Problem
 
-FOLDER = Path(__file__).parents[1] / "static" / "dashboard"
+FOLDER = Path(__file__).with_name("static")
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FOR_EVER = "public, max-age=31536000, immutable"
 

@@ -9,16 +9,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from api.dashboard.intervals import difference, share, verdict
 from api.dashboard.paging import moment_of, next_moment
 from api.dashboard.rendering import PageRoute, csv_of, each, page
+from api.dashboard.session import SignedIn
 from api.dashboard.words import template_name
 from api.services import InServices, Services
-from api.session import SignedIn
-from scoring.experiments import HOLDOUT, TREATED
-from scoring.policy import BASE_VARIANT, Policy
-from store import dashboard as lists
-from store import dashboard_messages as store
+from replay.impact.intervals import difference, share, verdict
+from scoring.decisions.experiments import HOLDOUT, TREATED
+from scoring.decisions.policy import BASE_VARIANT, Policy
+from store.dashboard import messages as store
+from store.dashboard import population as lists
 from store.times import to_time
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)

@@ -9,7 +9,7 @@ from math import isfinite
 from uuid import UUID
 
 from api.problems import Problem
-from store.dashboard import Moment, Place, Row
+from store.dashboard.population import Moment, Place, Row
 
 
 def place_of(text: str) -> Place:

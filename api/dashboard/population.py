@@ -11,25 +11,26 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from api.dashboard.newness import up_to_date
 from api.dashboard.paging import moment_of, next_moment, next_place, place_of
 from api.dashboard.rendering import PageRoute, csv_of, each, page
-from api.dashboard.today import explained
+from api.dashboard.session import SignedIn
+from api.dashboard.today.page import explained
 from api.problems import Problem
 from api.services import InServices, Services
-from api.session import SignedIn
 from store import audit
-from store import dashboard as store
+from store.dashboard import population as store
 from store.times import to_time
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False)
+router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[up_to_date])
 
 PAGE, CSV_PAGE = 50, 1000
 COHORTS = 26
 """Weeks of sign-up that the table shows."""
-Level = Literal["critical", "at_risk", "healthy"]
+Level = Literal["critical", "at_risk", "new", "healthy"]
 Band = Annotated[int | None, Query(ge=0, le=19)]
 SUPPLIER_COLUMNS = (
-    "id", "business_name", "first_name", "email", "vendor_type", "plan", "level", "since", "score",
+    "id", "business_name", "first_name", "email", "phone", "vendor_type", "plan", "level", "since", "score",
     "churn_probability", "last_login", "next_level", "next_level_at", "timezone", "cohort", "held", "email_opt_out",
     "all_opt_out", "cancelled",
 )  # fmt: skip
@@ -68,7 +69,7 @@ async def population(
 async def movement_csv(
     agent: SignedIn, services: InServices, days: Literal["30", "90", "365"] = "90"
 ) -> Response:
-    """Every day's moves between levels as a table; empty is new or gone."""
+    """Every day's moves between levels as a table; empty is no score yet, or erased."""
     since = to_time(services.clock.now_ms()).astimezone(UTC).date() - timedelta(days=int(days))
     async with services.transaction(agent) as conn:
         moves = await store.population_moves(conn)
@@ -123,7 +124,7 @@ def over_time(moves: list[dict[str, Any]], since: date, today: date) -> list[dic
 
 
 def movement(moves: list[dict[str, Any]], since: date) -> dict[tuple[str, str], int]:
-    """How many moved from one level to another since then; `""` is new, or gone."""
+    """How many moved from one level to another since then; `""` is no score yet, or erased."""
     found: dict[tuple[str, str], int] = {}
     for move in moves:
         if move["day"] >= since:
@@ -201,7 +202,7 @@ async def changes(
     request: Request,
     agent: SignedIn,
     services: InServices,
-    previous: Annotated[Level | Literal["", "new"], Query(alias="from")] = "",
+    previous: Annotated[Level | Literal["", "first"], Query(alias="from")] = "",
     level: Annotated[Level | Literal[""], Query(alias="to")] = "",
     worse: Literal["", "1"] = "",
     days: Annotated[int, Query(ge=1, le=3660)] = 1,
@@ -219,7 +220,7 @@ async def changes(
         since = datetime.combine(since.astimezone(UTC).date(), time(), UTC)
     wanted = store.ChangeFilter(
         since=since,
-        previous={"": None, "new": ""}.get(previous, previous),
+        previous={"": None, "first": ""}.get(previous, previous),
         level=level or None,
         worse_only=bool(worse),
     )
@@ -271,6 +272,7 @@ async def _all_changes(
             rows = await explained(conn, found)
         for row in rows:
             why = "; ".join(f"{component} {delta:+.1f}" for component, delta, _ in row["causes"])
+            why = "their first 14 days are over" if row["ended"] else why
             yield row | {"why": why, "business_name": (row["supplier"] or {}).get("business_name")}
         if len(found) < CSV_PAGE:
             return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,9 +27,10 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 import templates
 from api.dashboard import words
 from api.dashboard.assets import asset_address
+from api.dashboard.session import Session, csrf_token
 from api.problems import Problem
 from api.services import services
-from api.session import csrf_token
+from scoring.time import duration_text
 from store.times import to_time
 
 HEADERS = {
@@ -43,7 +46,8 @@ HEADERS = {
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NONE = "\N{EN DASH}"
 """What stands where there is nothing."""
-_RISKY = ("=", "+", "-", "@", "\t", "\r")
+_RISKY = re.compile(r"[\s\x00-\x1f=+\-@|%\uff1d\uff0b\uff0d\uff20\ufeff\u200b-\u200f\u2060]")
+"""What a cell of a spreadsheet must not begin with: a formula's signs, also as wide letters, and what hides one."""
 
 
 class PageRoute(APIRoute):
@@ -78,11 +82,12 @@ def page(
     request: Request, template: str, code: HTTPStatus = HTTPStatus.OK, /, **variables: Any
 ) -> HTMLResponse:
     """Render `templates/dashboard/<template>.html`."""
+    session: Session | None = getattr(request.state, "session", None)
     known = {
         "request": request,
         "path": request.url.path,
         "csrf": csrf_token(request),
-        "agent": request.state.session.agent if hasattr(request.state, "session") else None,
+        "agent": session.agent if session else None,
         "now": to_time(services(request).clock.now_ms()),
         "said": words.SAID.get(request.query_params.get("said", "")),
     }
@@ -127,7 +132,7 @@ def _csv_line(values: Sequence[Any]) -> str:
 def _csv_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
-    if isinstance(value, str) and value.startswith(_RISKY):
+    if isinstance(value, str) and _RISKY.match(value):
         return f"'{value}"  # a name that a spreadsheet would take for a formula
     return "" if value is None else value
 
@@ -186,6 +191,15 @@ def percent(value: float | None, digits: int = 0) -> str:
     return NONE if value is None else f"{value * 100:.{digits}f}\N{NARROW NO-BREAK SPACE}%"
 
 
+def span(milliseconds: int) -> str:
+    """`7 days`, `20 h`: a duration of the policy."""
+    text = duration_text(milliseconds)
+    amount = text.rstrip(ascii_lowercase)
+    unit = text.removeprefix(amount)
+    name = {"d": "day" if amount == "1" else "days"}.get(unit, unit)
+    return f"{amount}\N{NO-BREAK SPACE}{name}"
+
+
 def day_name(day: date) -> str:
     """`5 Jan 2026`."""
     return f"{day.day} {day:%b %Y}"
@@ -210,6 +224,7 @@ def _environment() -> Environment:
         "number": number,
         "points": points,
         "percent": percent,
+        "span": span,
         "day": day_name,
         "exact": exact,
         "json": as_json,

@@ -11,21 +11,22 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from api.dashboard import words
-from api.dashboard.calling import churn_reasons, snapshot_of
-from api.dashboard.priority import local_time, priority
 from api.dashboard.rendering import PageRoute, csv_of, each, page, points
+from api.dashboard.session import SignedIn
 from api.dashboard.timeline import timeline
+from api.dashboard.today.calling import churn_reasons, snapshot_of
+from api.dashboard.today.priority import local_time, priority
 from api.problems import Problem
 from api.services import InServices, Services
-from api.session import SignedIn
-from scoring.calls import propose
-from scoring.decide import Decision, Row, decide
-from scoring.policy import Trigger
-from scoring.recommend import recommend, way_up
+from scoring.advice.recommend import recommend, way_up
+from scoring.decisions.calls import propose
+from scoring.decisions.decide import Decision, Row, decide
+from scoring.decisions.policy import Trigger
 from scoring.time import DAY
-from store import calls as call_store
-from store import dashboard as lists
-from store import dashboard_supplier as store
+from scoring.zones import zone_words
+from store.dashboard import population as lists
+from store.dashboard import supplier as store
+from store.people import calls as call_store
 from store.times import to_ms, to_time
 
 if TYPE_CHECKING:
@@ -50,13 +51,13 @@ async def supplier(
     services: InServices,
     days: Literal["30", "90", "365"] = "90",
 ) -> Response:
-    """Everything that an agent needs before she calls, writes or leaves it."""
+    """Everything that an agent needs before they call, write or leave it."""
     now_ms = services.clock.now_ms()
     now = to_time(now_ms)
     async with services.transaction(agent) as conn:
         found = await store.supplier(conn, str(supplier_id))
         if found is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; she may have been erased")
+            raise Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; they may have been erased")
         history = await store.history(conn, found["id"], now - timedelta(days=int(days)))
         entries, older = timeline(
             await store.happened(conn, found["id"], lists.END_OF_TIME, ENTRIES + 20), ENTRIES
@@ -86,6 +87,7 @@ async def supplier(
         signals=churn_reasons(found["facts"])[:SIGNALS],
         options=options,
         times=[to_time(at) for at in times],
+        zone=found["timezone"] and zone_words(found["timezone"]),
         local=local_time(now, found["timezone"], zone),
         to_local=lambda at: local_time(at, found["timezone"], zone),
         forecast=_forecast(found),
@@ -136,7 +138,7 @@ def name_of(row: dict[str, Any]) -> str:
 
 def offered(trigger: Trigger) -> bool:
     """Whether an agent may ask for a trigger's message: not for what celebrates something that happened."""
-    return not trigger.on.startswith("milestone:") and trigger.on != "condition:signed_up"
+    return not trigger.cause.startswith("milestone:") and trigger.cause != "condition:signed_up"
 
 
 def requested_row(trigger: Trigger, signal_id: UUID, seq: int, now_ms: int) -> Row:
@@ -156,11 +158,11 @@ def requested_row(trigger: Trigger, signal_id: UUID, seq: int, now_ms: int) -> R
 async def message_options(
     conn: AsyncConnection, services: Services, found: dict[str, Any], now_ms: int
 ) -> list[tuple[Trigger, Decision]]:
-    """What could be sent, each with what delivery would decide of it now: the agent knows before she asks."""
+    """What could be sent, each with what delivery would decide of it now: the agent knows before they ask."""
     policy = services.policy
     span = max(policy.caps.window_ms, policy.spacing.after_rescue_ms) + DAY
     facts, counted = await store.known_for_decision(
-        conn, found["id"], found["email"], now_ms, span, services.settings.secret("secret_key")
+        conn, found["id"], found["email"], now_ms, span, services.settings.keys("secret_key")
     )
     options = []
     for trigger in filter(offered, policy.triggers):

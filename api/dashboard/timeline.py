@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from api.dashboard import words
 from api.dashboard.rendering import day_name, points
-from store.dashboard_supplier import Happened
+from store.dashboard.supplier import Happened
 
 SMALL = 4.0
 """Points below which a change of the score is told together with its neighbours."""
@@ -61,7 +61,7 @@ def _entries(happened: Happened) -> Iterator[Entry]:
         details = act["details"]
         said = details.get("note")
         title = _ACTS.get(act["action"], words.phrase(act["action"].replace(".", " ")))
-        by = "herself" if act["actor_role"] == "supplier" else act["actor"]
+        by = "the supplier" if act["actor_role"] == "supplier" else act["actor"]
         yield Entry(act["at"], "act", title, (said,) if said else (), by=by)
 
 
@@ -80,6 +80,8 @@ def _of_change(change: Mapping[str, Any]) -> Entry:
             causes=causes,
         )
     before = words.LEVELS.get(change["previous"])
+    if change["previous"] == "new" and change["level"] != "healthy":
+        why = ("their first 14 days are over",)
     title = f"{before.name} → {level}" if before else f"First score: {level.lower()}"
     return Entry(change["at"], "level", title, why, change["level"], change["score"])
 

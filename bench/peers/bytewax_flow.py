@@ -18,9 +18,9 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from agents.collector import tune_collector
 from bench.peers.folds import FOLDS, Folded
 from bench.peers.job import Clock, Job, job
+from runtime.collector import tune_collector
 
 POLLED = 5_000
 POLL_S = 0.01

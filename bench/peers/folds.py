@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol, Self
 
-from bench.small_fold import SmallState
-from scoring.machine import apply
-from scoring.state import State
-from scoring.state import decode as decode_state
-from scoring.state import encode as encode_state
+from bench.engines.small_fold import SmallState
+from scoring.health.machine import apply
+from scoring.health.state import State, forget_told
+from scoring.health.state import decode as decode_state
+from scoring.health.state import encode as encode_state
 from topics.decoding import ActivityEvent, decode
 
 
@@ -46,7 +46,7 @@ class FullState:
 
     def pack(self) -> bytes:
         """As bytes; the changes that a health snapshot would have carried are let go."""
-        self.state.changes = []
+        forget_told(self.state)
         return encode_state(self.state)
 
     @classmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jgo
 
-from cli.stack_jars import KAFKA_VERSION, _trust_what_the_system_trusts, cache_dir, java
+from embedded.jars import KAFKA_VERSION, _trust_what_the_system_trusts, cache_dir, java
 
 ECJ_VERSION = "3.43.0"
 COORDINATES = (

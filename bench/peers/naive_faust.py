@@ -7,9 +7,9 @@ from typing import Any
 
 import faust
 
-from agents.collector import tune_collector
 from bench.peers.folds import FOLDS
 from bench.peers.job import Clock, Job, job
+from runtime.collector import tune_collector
 
 
 def build(work: Job, clock: Clock, done: asyncio.Event) -> faust.App:

@@ -11,12 +11,12 @@ from collections import defaultdict
 
 from aiokafka import AIOKafkaConsumer
 
-from agents.collector import tune_collector
-from agents.failure import end_process
-from agents.lease import Lease
-from agents.producer import BatchProducer, Outgoing
+from agents.engine.failure import end_process
+from agents.engine.lease import Lease
+from agents.engine.producer import BatchProducer, Outgoing
 from bench.peers.folds import FOLDS, Folded
 from bench.peers.job import Clock, Job, job
+from runtime.collector import tune_collector
 from runtime.settings import Settings
 
 POLLED = 5_000

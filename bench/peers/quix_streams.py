@@ -6,9 +6,9 @@ from typing import Any
 
 from quixstreams import Application
 
-from agents.collector import tune_collector
 from bench.peers.folds import FOLDS
 from bench.peers.job import Clock, job
+from runtime.collector import tune_collector
 
 
 def main() -> None:

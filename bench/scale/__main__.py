@@ -13,9 +13,9 @@ import click
 
 from bench.process import clean_up_when_terminated, say
 from bench.report import RESULTS, ROOT, machine, put_between_marks
-from bench.scale import clients, latency, paper, postgres, rebalance, recovery, sparse, state, ticks, workers
-from cli.stack import Stack
-from runtime.embedded import Addresses
+from bench.scale import clients, latency, postgres, rebalance, recovery, sparse, state, ticks, workers
+from embedded.registry import Addresses
+from embedded.stack import Stack
 
 PAGE = ROOT / "docs" / "scale.md"
 STORED = RESULTS / "scale.json"
@@ -140,7 +140,6 @@ def keep(name: str, found: dict[str, Any]) -> None:
                     f"load {where['load']} before, commit {where['commit']}.\n"
                 ),
             ]
-    parts += paper.lines(stored)
     put_between_marks(PAGE, "\n".join(parts))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from agents.fold import PartitionFold
-from bench.log import Kept
+from agents.health.fold import PartitionFold
+from bench.logs.log import Kept
 from topics.time import format_time
 
 SIZES = (10, 100, 1_000, 10_000, 100_000)
@@ -27,7 +27,7 @@ def measure(events: int) -> dict[str, Any]:
 
 
 def of_size(clients: int, events: int) -> dict[str, float]:
-    """Flush after each event of random clients of one supplier who has so many; then load her anew."""
+    """Flush after each event of random clients of one supplier who has so many; then load them anew."""
     rng = Random(5)  # noqa: S311 - load, not a secret
     numbers = count()
     fold = PartitionFold(0, 1)
@@ -61,7 +61,7 @@ def of_size(clients: int, events: int) -> dict[str, float]:
 
 
 def _load_us(fold: PartitionFold) -> float:
-    """What it takes to have her state in memory again: after a restart, or when others took her place."""
+    """What it takes to have their state in memory again: after a restart, or when others took their place."""
     again = PartitionFold(0, 1)
     again.recover(dict(fold._encoded))  # noqa: SLF001 - what the state topic holds
     began = time.process_time_ns()
@@ -86,7 +86,7 @@ def _record(number: int, kind: str, **data: object) -> Kept:
 def lines(found: dict[str, Any]) -> list[str]:
     """For people, in Markdown."""
     return [
-        "| clients | decode and fold an event, µs | a flush after it, µs | state topic, bytes a flush | load her, µs |",
+        "| clients | decode and fold an event, µs | a flush after it, µs | state topic, bytes a flush | load, µs |",
         "|---:|---:|---:|---:|---:|",
         *[
             f"| {row['clients']:,} | {row['fold_us']} | {row['flush_us']:,} | {row['state_bytes']:,} "

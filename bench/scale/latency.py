@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from confluent_kafka import Consumer, Producer
 
-from bench.activity import activity
+from bench.logs.events import activity
 from bench.scale.workers import new_settings, scoring
 from runtime.settings import Settings
 from scoring.time import DAY

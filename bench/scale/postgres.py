@@ -17,17 +17,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from agents.fold import TOPIC_OF_SIGNAL
-from agents.interventions import InterventionWriter
-from bench.activity import activity
+from agents.health.fold import TOPIC_OF_SIGNAL
+from agents.interventions.writer import InterventionWriter
+from bench.logs.events import activity
 from bench.scale.rebalance import new_database
 from bench.store import Record
 from runtime.clock import ManualClock
-from scoring.health import snapshot
-from scoring.machine import apply
-from scoring.policy import Policy
-from scoring.signals import Signal
-from scoring.state import State, decode, encode
+from runtime.keys import Keys
+from scoring.decisions.policy import Policy
+from scoring.health.machine import apply
+from scoring.health.signals import Signal
+from scoring.health.snapshot import snapshot
+from scoring.health.state import State, decode, encode
 from scoring.time import DAY, HOUR
 from store.database import Role, open_pool
 from topics.catalog import CONDITIONS, HEALTH, MILESTONES, RISK_CHANGES
@@ -147,7 +148,12 @@ def _gather(made: Batches, supplier: str, signals: list[Signal]) -> None:
 
 def _snapshot(supplier: str, state: State) -> Record:
     value = encode_event(
-        "success.health.updated", str(uuid.uuid4()), SOURCE, supplier, state.evaluated_at, snapshot(state)
+        "success.health.updated",
+        str(uuid.uuid4()),
+        SOURCE,
+        supplier,
+        state.clock,
+        snapshot(state, supplier_id=supplier),
     )
     return Record(supplier.encode(), value)
 
@@ -167,7 +173,7 @@ def copied(supplier: str, copy: int) -> str:
 async def _write(url: str, made: Batches) -> dict[str, dict[str, float]]:
     """Write health first, then signals, as they are sent; records and seconds a topic, and the rows they made."""
     pool = await open_pool(url, Role.WRITER, max_size=WRITERS)
-    writer = InterventionWriter(pool, ManualClock(NOW + DAY), Policy.load(), b"bench")
+    writer = InterventionWriter(pool, ManualClock(NOW + DAY), Policy.load(), Keys("bench"))
     rates: dict[str, dict[str, float]] = {}
     for topic in (HEALTH, RISK_CHANGES, MILESTONES, CONDITIONS):
         records = made[topic]

@@ -19,11 +19,11 @@ import psycopg
 from confluent_kafka import Producer
 from psycopg import sql
 
-from agents.app import SESSION_S
-from agents.provisioning import create_topics
-from bench.activity import activity
-from bench.log import read
-from runtime.embedded import Addresses
+from agents.cluster.provisioning import create_topics
+from agents.engine.faust_app import SESSION_S
+from bench.logs.events import activity
+from bench.logs.log import read
+from embedded.registry import Addresses
 from runtime.settings import Settings
 from scoring.time import DAY
 from store.migrate import migrate
@@ -34,7 +34,7 @@ from topics.partitioner import partition_of
 SUPPLIERS = 400
 CALM_S = 5.0
 AFTER_DEATH_S = SESSION_S + 8.0
-SECRETS = {"secret_key": "bench", "jwt_secret": "bench", "webhook_secret": "bench"}
+SECRETS = dict.fromkeys(("secret_key", "jwt_secret", "webhook_secret"), "bench: " + "x" * 32)
 
 
 def measure(addresses: Addresses, per_second: int) -> dict[str, Any]:

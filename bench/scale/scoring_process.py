@@ -1,7 +1,6 @@
 """A scoring worker for measurements: says `up` when it is imported, joins when told to, says how long that took.
 
-Ends gracefully when its standard input closes. It writes nothing to Postgres, and snapshots of its state only if
-the settings want some.
+Ends gracefully when its standard input closes. It writes nothing to Postgres.
 """
 
 from __future__ import annotations
@@ -11,20 +10,18 @@ import json
 import sys
 import time
 
-from agents.collector import tune_collector
-from agents.failure import end_process
-from agents.inprocess import InProcessWorker
+from agents.engine.failure import end_process
+from agents.worker import InProcessWorker
 from bench.peers.job import peak_memory_mb
 from runtime.clock import SystemClock
+from runtime.collector import tune_collector
 from runtime.settings import Settings
 
 
 async def work() -> None:
     """Join, recover, score until the end of standard input."""
     began, cpu = time.perf_counter(), time.process_time()
-    worker = InProcessWorker(
-        Settings(), SystemClock(), grace_ms=60_000, snapshots=True, fail_stop=end_process
-    )
+    worker = InProcessWorker(Settings(), SystemClock(), grace_ms=60_000, fail_stop=end_process)
     await worker.start()
     await worker.started()
     say(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from bench.activity import activity
-from bench.log import publish
+from bench.logs.events import activity
+from bench.logs.log import publish
 from bench.scale.suppliers import fill, ids
 from bench.scale.workers import new_settings, run
 from topics.catalog import ACTIVITY, full_name

@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 import psutil
 
-from agents.activity import POLICY
-from agents.fold import PartitionFold
-from bench.activity import activity
-from bench.log import Kept
+from agents.health.fold import PartitionFold
+from agents.health.handler import POLICY
+from bench.logs.events import activity
+from bench.logs.log import Kept
 from bench.process import measured
 from bench.scale.suppliers import changelog, realistic
-from scoring.state import decode, encode
+from scoring.health.state import decode, encode
 from scoring.time import DAY
 
 SAMPLE = 400

@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Iterator
 from random import Random
 
-from agents.provisioning import STATE
-from agents.state_record import META_KEY, Meta, StateHeader, pack
-from bench.activity import activity
-from bench.log import load
+from agents.cluster.provisioning import STATE
+from agents.health.state_codec import META_KEY, Meta, StateHeader, pack
+from bench.logs.events import activity
+from bench.logs.log import load
 from runtime.settings import Settings
-from scoring.machine import advance, apply, next_due
-from scoring.state import State, encode
+from scoring.health.machine import advance, apply, next_due
+from scoring.health.state import State, encode, forget_told
 from scoring.time import DAY, NEVER
 from topics.catalog import full_name
 from topics.decoding import ActivityEvent, decode
@@ -36,10 +36,10 @@ def realistic(count: int, events_each: int, end_ms: int | None = None) -> list[S
             raise TypeError(f"a made-up event was refused: {event}")
         state = states.setdefault(event.subject, State())
         apply(state, event.subject, event)
-        state.changes = []
+        forget_told(state)
     for supplier_id, state in states.items():
         advance(state, supplier_id, end_ms)
-        state.changes, state.dirty = [], False
+        forget_told(state)
         next_due(state)
     return list(states.values())
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Generator
 from typing import Any, TypeVar
 
-from agents.collector import tune_collector
-from agents.fold import PartitionFold
-from agents.slices import SLICE
-from agents.state_record import META_KEY, Meta, StateHeader, pack
+from agents.health.fold import PartitionFold
+from agents.health.slices import SLICE
+from agents.health.state_codec import META_KEY, Meta, StateHeader, pack
 from bench.scale.suppliers import ids
-from scoring.machine import apply, next_due
-from scoring.state import State, encode
+from runtime.collector import tune_collector
+from scoring.health.machine import apply, next_due
+from scoring.health.state import State, encode, forget_told
 from scoring.time import DAY, NEVER
 from topics.decoding import ActivityEvent
 
@@ -91,7 +91,7 @@ def records(count: int) -> dict[bytes, bytes]:
         state = State()
         for number, (kind, at, data) in enumerate(HISTORY):
             apply(state, supplier_id, ActivityEvent(kind, at, str(number), "/bench", supplier_id, data))
-        state.changes, state.dirty = [], False
+        forget_told(state)
         header = StateHeader(0, -1, LOGGED_IN, next_due(state))
         found[supplier_id.encode()] = pack(header, encode(state))
     found[META_KEY] = pack(StateHeader(0, -1, LOGGED_IN, NEVER), Meta(1).encode())

@@ -15,9 +15,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from agents.provisioning import create_topics
-from bench.activity import activity
-from bench.log import publish
+from agents.cluster.provisioning import create_topics
+from bench.logs.events import activity
+from bench.logs.log import publish
 from bench.process import ProcessFailedError
 from bench.product import Product
 from runtime.settings import Settings
@@ -93,11 +93,9 @@ def scoring(settings: Settings, count: int) -> Iterator[list[ScoringProcess]]:
 
 
 def new_settings(kafka: str, partitions: int = 8, **more: Any) -> Settings:
-    """Settings with topics of their own, and without snapshots unless `more` says otherwise."""
+    """Settings with topics of their own."""
     prefix = f"scale{uuid.uuid4().hex[:8]}."
-    settings = Settings(
-        kafka=kafka, topic_prefix=prefix, partitions=partitions, **{"snapshot_seconds": 0.0, **more}
-    )
+    settings = Settings(kafka=kafka, topic_prefix=prefix, partitions=partitions, **more)
     asyncio.run(create_topics(settings))
     return settings
 

@@ -20,13 +20,27 @@ VALUES (%(id)s, %(supplier)s, %(interaction_type)s, 'scheduled', %(scheduled_at)
 ON CONFLICT (id) DO NOTHING
 RETURNING id::text
 
+-- name: count_open
+SELECT count(*) FROM support_interactions
+WHERE supplier_id = %(supplier)s AND interaction_type <> 'churn_prevention' AND status = 'scheduled'
+    AND (scheduled_at IS NULL OR coalesce(ends_at, scheduled_at + interval '15 minutes') > %(now)s)
+
 -- name: close_offers
--- Offers of a call that she has taken up; the call carries the offer's id on.
+-- Offers of a call that they have taken up; the call carries the offer's id on.
 UPDATE support_interactions
 SET status = 'completed', completed_at = %(now)s, outcome = 'resolved', updated_at = %(now)s
 WHERE supplier_id = %(supplier)s AND interaction_type = 'churn_prevention' AND status = 'scheduled'
     AND scheduled_at IS NULL
 RETURNING coalesce(intervention_id, id)::text, created_at
+
+-- name: ahead
+SELECT id::text AS id, supplier_id::text AS supplier_id, interaction_type, status, scheduled_at, ends_at,
+    completed_at, duration_minutes, agent_id::text AS agent_id, notes, outcome, satisfaction_score, preferred_times,
+    urgency, sequence, intervention_id::text AS intervention_id, created_at
+FROM support_interactions
+WHERE supplier_id = %(supplier)s AND interaction_type <> 'churn_prevention' AND status = 'scheduled'
+    AND (scheduled_at IS NULL OR coalesce(ends_at, scheduled_at + interval '15 minutes') > %(now)s)
+ORDER BY scheduled_at NULLS LAST, id
 
 -- name: find
 SELECT id::text AS id, supplier_id::text AS supplier_id, interaction_type, status, scheduled_at, ends_at,
@@ -53,10 +67,15 @@ WHERE id = %(id)s
 UPDATE transactional_mails SET status = 'superseded' WHERE call_id = %(call)s AND status = 'queued'
 
 -- name: queue_mail
+-- At most `most` an hour to one supplier: the next waits until the oldest of the last so many is an hour old.
 INSERT INTO transactional_mails (id, supplier_id, call_id, method, sequence, starts_at, ends_at, not_before, expires_at,
     created_at)
-VALUES (%(id)s, %(supplier)s, %(call)s, %(method)s, %(sequence)s, %(starts_at)s, %(ends_at)s, %(now)s, %(expires_at)s,
-    %(now)s)
+VALUES (%(id)s, %(supplier)s, %(call)s, %(method)s, %(sequence)s, %(starts_at)s, %(ends_at)s,
+    greatest(%(now)s, (
+        SELECT not_before + interval '1 hour' FROM transactional_mails
+        WHERE supplier_id = %(supplier)s AND status <> 'superseded'
+        ORDER BY not_before DESC OFFSET %(most)s - 1 LIMIT 1)),
+    %(expires_at)s, %(now)s)
 
 -- name: expire_mails
 -- Too late to be of use: the mail server was away, or no address came.
@@ -65,13 +84,22 @@ SET status = 'failed', last_error = coalesce(last_error, 'no address was known i
 WHERE status = 'queued' AND expires_at <= %(now)s
 RETURNING id::text
 
+-- name: set_aside
+-- What is due and has no address waits until one comes (the trigger `address_came` takes it back); a supplier who is
+-- being written at this moment is left to the next look.
+UPDATE transactional_mails m SET waits_for_address = true
+WHERE m.id IN (
+    SELECT d.id FROM transactional_mails d JOIN suppliers s ON s.id = d.supplier_id
+    WHERE d.status = 'queued' AND NOT d.waits_for_address AND d.not_before <= %(now)s AND coalesce(s.email, '') = ''
+    FOR NO KEY UPDATE OF s SKIP LOCKED)
+
 -- name: claim_mail
 -- The next email to send; those whose address is not known wait, and so does one behind another of its call that is
--- being sent. Which of its call's were sent before says whether she has heard of the call at all.
+-- being sent. Which of its call's were sent before says whether they have heard of the call at all.
 WITH next AS (
     SELECT m.id FROM transactional_mails m
     JOIN suppliers s ON s.id = m.supplier_id AND s.email <> ''
-    WHERE m.status = 'queued' AND m.not_before <= %(now)s AND m.expires_at > %(now)s
+    WHERE m.status = 'queued' AND NOT m.waits_for_address AND m.not_before <= %(now)s AND m.expires_at > %(now)s
         AND NOT EXISTS (SELECT FROM transactional_mails other
                         WHERE other.call_id = m.call_id AND other.status = 'sending')
     ORDER BY m.not_before, m.id
@@ -83,7 +111,7 @@ SET status = 'sending', claimed_at = %(now)s, claim = %(claim)s
 FROM next, suppliers s, support_interactions c
 WHERE m.id = next.id AND s.id = m.supplier_id AND c.id = m.call_id
 RETURNING m.id::text AS id, m.supplier_id::text AS supplier_id, m.call_id::text AS call_id, m.method, m.sequence,
-    m.starts_at, m.ends_at, m.expires_at, m.attempts, c.interaction_type, s.email, s.first_name, s.timezone,
+    m.starts_at, m.ends_at, m.expires_at, m.attempts, c.interaction_type, s.email, s.first_name, s.timezone, s.locale,
     EXISTS (SELECT FROM transactional_mails earlier
             WHERE earlier.call_id = m.call_id AND earlier.sequence < m.sequence
                 AND earlier.status IN ('sent', 'unknown')) AS heard_before
@@ -120,6 +148,6 @@ RETURNING m.id::text
 
 -- name: next_mail
 -- When the next email can be sent, or expires.
-SELECT min(CASE WHEN s.email <> '' THEN m.not_before ELSE m.expires_at END)
-FROM transactional_mails m JOIN suppliers s ON s.id = m.supplier_id
-WHERE m.status = 'queued'
+SELECT least(
+    (SELECT min(not_before) FROM transactional_mails WHERE status = 'queued' AND NOT waits_for_address),
+    (SELECT min(expires_at) FROM transactional_mails WHERE status = 'queued'))

@@ -2,10 +2,12 @@
 
 -- name: look
 -- One row, or none for a supplier whom nobody knows (or who is none of the token's business).
-SELECT s.first_name, s.vendor_type, s.timezone, s.all_opt_out, s.paused_until,
+SELECT s.first_name, s.vendor_type, s.timezone, s.locale, s.all_opt_out, s.paused_until,
     h.health_score, h.risk_level, h.breakdown, h.facts,
-    (SELECT coalesce(jsonb_agg(jsonb_build_object('type', m.milestone_type, 'at', m.achieved_at,
-                                                  'celebrated', m.celebrated, 'known_at', m.created_at) ORDER BY m.achieved_at), '[]')
+    -- One that a change of rules found reached is no news.
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('type', m.milestone_type, 'at', m.achieved_at, 'celebrated', m.celebrated,
+        'known_at', CASE WHEN m.milestone_data ->> 'cause_type' LIKE 'rules:%%' THEN 'epoch' ELSE m.created_at END)
+        ORDER BY m.achieved_at), '[]')
      FROM success_milestones m WHERE m.supplier_id = s.id),
     (SELECT coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'channel', i.intervention_type,
                                                   'template', i.template_used, 'at', i.sent_at)
@@ -41,7 +43,7 @@ ON CONFLICT (supplier_id, item, what) DO UPDATE SET
 RETURNING at = %(at)s
 
 -- name: celebrate
--- The coach has shown a milestone; nothing comes back if she has not reached it.
+-- The coach has shown a milestone; nothing comes back if they have not reached it.
 UPDATE success_milestones
 SET celebrated = true, celebration_sent_at = coalesce(celebration_sent_at, %(at)s)
 WHERE supplier_id = %(supplier)s AND milestone_type = %(milestone)s

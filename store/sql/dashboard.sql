@@ -11,6 +11,9 @@ FROM population_moves GROUP BY 1, 2, 3 HAVING sum(suppliers) <> 0 ORDER BY 1
 SELECT nullif(cohort, '-infinity') AS cohort, level, band, sum(suppliers)::bigint AS suppliers
 FROM population_now GROUP BY 1, 2, 3 HAVING sum(suppliers) <> 0
 
+-- name: end_newness
+SELECT success_end_newness(%(until)s) AS ended
+
 -- name: fold_tallies
 SELECT success_fold_tallies() AS folded
 
@@ -47,8 +50,8 @@ SELECT supplier_id::text AS id FROM success_find_suppliers(%(term)s, %(most)s) O
 
 -- name: describe
 -- What lists show of suppliers. Held: not EXISTS, for which Postgres may read all holds into a hash.
-SELECT s.id::text AS id, s.business_name, s.first_name, s.email, s.vendor_type, s.timezone,
-    coalesce(h.facts ->> 'plan', s.plan) AS plan, h.health_score AS score, h.risk_level AS level,
+SELECT s.id::text AS id, s.business_name, s.first_name, s.email, s.phone, s.vendor_type, s.timezone,
+    coalesce(h.facts ->> 'plan', s.plan) AS plan, h.health_score AS score, coalesce(st.level, h.risk_level) AS level,
     h.churn_probability, h.last_login, h.next_level_at, h.next_level, st.since, nullif(st.cohort, '-infinity') AS cohort,
     s.all_opt_out, s.email_opt_out, (h.facts ->> 'cancelled')::boolean AS cancelled,
     (SELECT o.supplier_id FROM supplier_holds o WHERE o.supplier_id = s.id) IS NOT NULL AS held
@@ -61,14 +64,15 @@ LEFT JOIN LATERAL (
 WHERE s.id = ANY(%(ids)s::uuid[])
 
 -- name: call_candidates
--- Who is not healthy, by churn probability x plan value as last noted.
+-- Who is at risk or critical (newcomers set up first), by churn probability x plan value as last noted.
 SELECT supplier_id::text AS id, weight FROM supplier_standings
-WHERE level <> 'healthy' AND weight > 0 AND (weight, supplier_id) < (%(before)s, %(id)s::uuid)
+WHERE level <> 'healthy' AND level <> 'new' AND weight > 0
+    AND (weight, supplier_id) < (%(before)s, %(id)s::uuid)
 ORDER BY weight DESC, supplier_id DESC LIMIT %(most)s
 
 -- name: call_facts
 -- What speaks for and against calling each of them now.
-SELECT s.id::text AS id, s.business_name, s.first_name, s.email, s.timezone, s.all_opt_out, s.paused_until,
+SELECT s.id::text AS id, s.business_name, s.first_name, s.email, s.phone, s.timezone, s.all_opt_out, s.paused_until,
     coalesce(h.facts ->> 'plan', s.plan) AS plan, success_plan_value(coalesce(h.facts ->> 'plan', s.plan)) AS value,
     h.health_score AS score, h.risk_level AS level, st.since, h.churn_probability, h.last_login,
     coalesce((h.facts ->> 'cancelled')::boolean, false) AS cancelled, h.facts,
@@ -91,8 +95,8 @@ WHERE s.id = ANY(%(ids)s::uuid[])
 -- Changes of level from `since` on, the newest first. The conditions are such as Postgres can estimate.
 SELECT supplier_id::text AS id, seq, at, previous, level, score FROM level_changes
 WHERE at >= %(since)s AND (at, supplier_id) < (%(before)s, %(id)s::uuid)
-    AND level = ANY(%(levels)s) AND (previous = ANY(%(previous)s) OR (previous IS NULL AND %(new)s::boolean))
-    AND (NOT %(worse)s::boolean OR (previous = 'healthy' AND level <> 'healthy')
+    AND level = ANY(%(levels)s) AND (previous = ANY(%(previous)s) OR (previous IS NULL AND %(first)s::boolean))
+    AND (NOT %(worse)s::boolean OR (previous IN ('healthy', 'new') AND level IN ('at_risk', 'critical'))
         OR (previous = 'at_risk' AND level = 'critical'))
 ORDER BY at DESC, supplier_id DESC LIMIT %(most)s
 

@@ -1,10 +1,11 @@
--- The dashboard's page of one supplier: who she is, her score over time, and everything that happened in one column.
+-- The dashboard's page of one supplier: who they are, their score over time, and everything that happened in one column.
 -- Sources of the timeline come newest first, `most` of each from before `before`.
 
 -- name: supplier
-SELECT s.id::text AS id, s.email, s.first_name, s.business_name, s.vendor_type, s.timezone, s.locale, s.signed_up_at,
+SELECT s.id::text AS id, s.email, s.phone, s.first_name, s.business_name, s.vendor_type, s.timezone, s.locale, s.signed_up_at,
     coalesce(h.facts ->> 'plan', s.plan) AS plan, s.email_opt_out, s.all_opt_out, s.paused_until,
-    h.health_score AS score, h.risk_level AS level, h.breakdown, h.last_login, h.calculated_at, h.churn_probability,
+    h.health_score AS score, h.risk_level AS level,
+    coalesce(st.level, h.risk_level) AS counted_as, h.breakdown, h.last_login, h.calculated_at, h.churn_probability,
     h.next_change_at, h.facts, h.seq, st.since,
     o.held_at, o.held_by, o.note AS held_note
 FROM suppliers s
@@ -22,11 +23,13 @@ UNION ALL
  WHERE supplier_id = %(supplier)s AND at < %(since)s ORDER BY seq DESC LIMIT 1)
 
 -- name: changes
-SELECT h.at, h.seq, h.score, h.risk_level AS level, h.causes, c.previous, c.seq IS NOT NULL AS new_level
+-- Of the score and of the level; the end of being new is a change of level alone.
+SELECT coalesce(c.at, h.at) AS at, h.seq, h.score, coalesce(c.level, h.risk_level) AS level,
+    CASE WHEN c.at > h.at THEN '[]' ELSE h.causes END AS causes, c.previous, c.seq IS NOT NULL AS new_level
 FROM health_history h
 LEFT JOIN level_changes c ON c.supplier_id = h.supplier_id AND c.seq = h.seq
-WHERE h.supplier_id = %(supplier)s AND h.at < %(before)s
-ORDER BY h.seq DESC LIMIT %(most)s
+WHERE h.supplier_id = %(supplier)s AND h.at < %(before)s AND coalesce(c.at, h.at) < %(before)s
+ORDER BY h.seq DESC, c.at DESC LIMIT %(most)s
 
 -- name: milestones
 SELECT achieved_at AS at, milestone_type AS milestone, celebrated
@@ -54,7 +57,7 @@ SELECT id::text AS id, at, noted_by, note FROM supplier_notes
 WHERE supplier_id = %(supplier)s AND at < %(before)s ORDER BY at DESC LIMIT %(most)s
 
 -- name: acts
--- What agents did to her; notes, calls and messages have rows of their own.
+-- What agents did to them; notes, calls and messages have rows of their own.
 SELECT at, actor, actor_role, action, details FROM audit_log
 WHERE supplier_id = %(supplier)s AND at < %(before)s
     AND action NOT IN ('note.added', 'message.requested') AND action NOT LIKE 'call\_%%'

@@ -1,69 +1,32 @@
--- Delivery: claim under a lock on the supplier, decide, note what became of it. The decision is scoring/decide.py.
+-- Delivery: claim under a lock on the supplier, decide, note what became of it. The decision is scoring/decisions/decide.py.
 
--- name: lock_supplier
--- The next supplier with something ready at `now`, locked until the transaction ends; those whom another process
--- holds are left to it. Ready: what it waited for (health, an address) has come, or its time has. The parts are
--- looked at one after the other, and no further than the first that finds somebody. She to whom an email is on its
--- way is left alone until its fate is known: a bounce forbids the next one (OFFSET 0: her rows are looked at, by her,
--- and never all that were being sent lately). With `newest` what became due last goes first: behind a backlog a
--- celebration still leaves at once.
-SELECT id::text, nullif(email, '') FROM (
-    SELECT s.id, s.email FROM success_interventions i
-    JOIN customer_health h ON h.supplier_id = i.supplier_id AND h.seq >= i.seq
-    JOIN suppliers s ON s.id = i.supplier_id
-    WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'health'
-        AND NOT EXISTS (
-            SELECT FROM (SELECT o.status FROM success_interventions o
-                         WHERE o.supplier_id = i.supplier_id AND o.status IN ('scheduled', 'sending') OFFSET 0) AS hers
-            WHERE hers.status = 'sending')
-    LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS has_health
-UNION ALL
-SELECT id::text, nullif(email, '') FROM (
-    SELECT s.id, s.email FROM success_interventions i
-    JOIN suppliers s ON s.id = i.supplier_id AND s.email <> ''
-    WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'address'
-        AND NOT EXISTS (
-            SELECT FROM (SELECT o.status FROM success_interventions o
-                         WHERE o.supplier_id = i.supplier_id AND o.status IN ('scheduled', 'sending') OFFSET 0) AS hers
-            WHERE hers.status = 'sending')
-    LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS has_address
-UNION ALL
-SELECT id::text, nullif(email, '') FROM (
-    SELECT s.id, s.email FROM success_interventions i
-    JOIN suppliers s ON s.id = i.supplier_id
-    WHERE %(newest)s AND i.status = 'scheduled' AND i.not_before <= %(now)s
-        AND NOT EXISTS (
-            SELECT FROM (SELECT o.status FROM success_interventions o
-                         WHERE o.supplier_id = i.supplier_id AND o.status IN ('scheduled', 'sending') OFFSET 0) AS hers
-            WHERE hers.status = 'sending')
-    ORDER BY i.not_before DESC
-    LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS newest
-UNION ALL
-SELECT id::text, nullif(email, '') FROM (
-    SELECT s.id, s.email FROM success_interventions i
-    JOIN suppliers s ON s.id = i.supplier_id
-    WHERE NOT %(newest)s AND i.status = 'scheduled' AND i.not_before <= %(now)s
-        AND NOT EXISTS (
-            SELECT FROM (SELECT o.status FROM success_interventions o
-                         WHERE o.supplier_id = i.supplier_id AND o.status IN ('scheduled', 'sending') OFFSET 0) AS hers
-            WHERE hers.status = 'sending')
-    ORDER BY i.not_before
-    LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED) AS oldest
-LIMIT 1
+-- name: lock_oldest
+-- The supplier whose row has been due longest at `now`, locked until the transaction ends; those whom another process
+-- holds are left to it. Suppliers to whom an email is on its way are left alone until its fate is known: a bounce
+-- forbids the next one. Rows that wait are not due: whoever stores what they wait for makes them so (suppliers.sql).
+SELECT s.id::text, nullif(s.email, '')
+FROM claimable_interventions i JOIN suppliers s ON s.id = i.supplier_id
+WHERE i.not_before <= %(now)s
+ORDER BY i.not_before
+LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
+
+-- name: lock_newest
+-- As `lock_oldest`, what became due last first: behind a backlog a celebration still leaves at once.
+SELECT s.id::text, nullif(s.email, '')
+FROM claimable_interventions i JOIN suppliers s ON s.id = i.supplier_id
+WHERE i.not_before <= %(now)s
+ORDER BY i.not_before DESC
+LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
 
 -- name: ready_rows
--- All that is ready of one supplier, who is locked. Her rows are few: they are found first, by her.
+-- All that is due of one supplier, who is locked. These rows are few: they are found first, by supplier.
 SELECT i.id::text, i.trigger_condition, i.intervention_type, i.template_used, i.kind, i.priority, i.seq, i.attempts,
     i.signal_id::text, i.signal_at, i.due_at, i.metadata
 FROM (
     SELECT * FROM success_interventions
     WHERE supplier_id = %(supplier)s AND status = 'scheduled'
     FOR NO KEY UPDATE) AS i
-JOIN suppliers s ON s.id = i.supplier_id
 WHERE i.not_before <= %(now)s
-    OR (i.metadata ->> 'waiting' = 'health'
-        AND EXISTS (SELECT FROM customer_health h WHERE h.supplier_id = i.supplier_id AND h.seq >= i.seq))
-    OR (i.metadata ->> 'waiting' = 'address' AND s.email <> '')
 
 -- name: counted_rows
 -- What was sent, may have been, or is being sent, by claim or by signal within `span` before now and before what is
@@ -79,7 +42,7 @@ WHERE supplier_id = %(supplier)s AND status IN ('sending', 'sent', 'unknown')
 -- name: supplier
 -- Who she is and how she is doing, as far as a decision and a letter need it.
 SELECT s.id::text AS id, nullif(s.email, '') AS email, s.first_name, s.business_name, s.vendor_type, s.timezone,
-    s.locale, s.email_opt_out, s.email_opt_out_at, s.all_opt_out, s.paused_until,
+    s.locale, s.email_opt_out, s.all_opt_out, s.paused_until,
     EXISTS (SELECT FROM supplier_holds o WHERE o.supplier_id = s.id) AS held,
     h.seq, h.health_score, h.risk_level, h.last_login, h.calculated_at, h.breakdown, h.facts
 FROM suppliers s
@@ -117,9 +80,10 @@ UPDATE success_interventions
 SET status = %(status)s,
     sent_at = %(sent_at)s,
     not_before = coalesce(%(not_before)s, not_before),
-    claimed_at = CASE WHEN %(status)s = 'scheduled' THEN NULL ELSE claimed_at END,
+    claimed_at = CASE WHEN %(status)s IN ('scheduled', 'suppressed') THEN NULL ELSE claimed_at END,
     attempts = attempts + 1,
     last_error = %(last_error)s,
+    reason = %(reason)s,
     metadata = (metadata - 'claim') || %(metadata)s::jsonb
 WHERE id = %(id)s AND (metadata ->> 'claim')::int = %(claim)s
     AND status IN ('sending', 'unknown')
@@ -156,21 +120,27 @@ WHERE id = %(id)s AND status = 'sending'
 RETURNING id::text, trigger_condition, intervention_type, template_used, kind, priority, seq, attempts,
     signal_id::text, signal_at, due_at, metadata
 
+-- name: fail_due
+-- What is due of a supplier on whom nothing can be decided.
+UPDATE success_interventions
+SET status = 'failed', last_error = %(last_error)s
+WHERE supplier_id = %(supplier)s AND status = 'scheduled' AND not_before <= %(now)s
+RETURNING id::text, trigger_condition, intervention_type, template_used, kind, priority, seq, attempts,
+    signal_id::text, signal_at, due_at, '{}'::jsonb AS metadata
+
 -- name: hold_owner_lock
 -- Held as long as the connection lives: how others see that this process does.
 SELECT pg_try_advisory_lock(%(namespace)s::int, %(owner)s::int)
 
 -- name: publish_alone
--- One publisher at a time: two would mix up the order of a supplier's events. 0 is nobody's owner number.
-SELECT pg_advisory_xact_lock(%(namespace)s::int, 0)
+-- One publisher at a time, as long as its connection lives: two would mix up the order of a supplier's events. Lines
+-- are nobody's owner number.
+SELECT pg_advisory_lock(%(namespace)s::int, %(line)s::int)
+
+-- name: publish_alone_limits
+-- Nobody waits long for another publisher, and one that is frozen loses its lock.
+SELECT set_config('lock_timeout', '5s', false), set_config('idle_session_timeout', '60s', false)
 
 -- name: next_due
--- When the next scheduled row wants to be looked at; what it waited for may have come already.
-SELECT least(
-    (SELECT min(i.not_before) FROM success_interventions i WHERE i.status = 'scheduled'),
-    (SELECT min(i.due_at) FROM success_interventions i
-     JOIN customer_health h ON h.supplier_id = i.supplier_id AND h.seq >= i.seq
-     WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'health'),
-    (SELECT min(i.due_at) FROM success_interventions i
-     JOIN suppliers s ON s.id = i.supplier_id AND s.email <> ''
-     WHERE i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'address'))
+-- When the next scheduled row wants to be looked at.
+SELECT min(not_before) FROM success_interventions WHERE status = 'scheduled'

@@ -82,7 +82,7 @@ FROM transactional_mails m JOIN suppliers s ON s.id = m.supplier_id
 WHERE m.id = %(id)s
 
 -- name: last_message_to
--- The last message sent to an address, with the columns of `message_of_id`.
+-- The last message sent to an address, in any of its spellings (lower case), with the columns of `message_of_id`.
 SELECT m.intervention_id::text, m.call_mail_id::text, s.id::text, m.sent_to, s.email
 FROM suppliers s
 CROSS JOIN LATERAL (
@@ -93,7 +93,7 @@ CROSS JOIN LATERAL (
     SELECT NULL, id, encode(address_hash, 'hex'), sent_at
     FROM transactional_mails
     WHERE supplier_id = s.id AND status IN ('sent', 'unknown')) m
-WHERE lower(s.email) = lower(%(address)s)
+WHERE lower(s.email) = ANY(%(addresses)s::text[])
 ORDER BY m.sent_at DESC NULLS LAST
 LIMIT 1
 
@@ -112,20 +112,20 @@ RETURNING id
 -- somebody or his mail program loaded it, or it has not bounced for long enough.
 SELECT count(DISTINCT coalesce(r.intervention_id::text, r.call_mail_id::text, r.id))
 FROM mail_reports r
-WHERE r.address_hash = %(address_hash)s AND r.kind = 'bounced' AND NOT r.about_us
+WHERE r.address_hash = ANY(%(address_hashes)s::bytea[]) AND r.kind = 'bounced' AND NOT r.about_us
     AND r.at > %(since)s
     AND r.at > coalesce(greatest(
-        (SELECT max(d.at) FROM mail_reports d WHERE d.address_hash = %(address_hash)s AND d.kind = 'delivered'),
+        (SELECT max(d.at) FROM mail_reports d WHERE d.address_hash = ANY(%(address_hashes)s::bytea[]) AND d.kind = 'delivered'),
         (SELECT max(h.at) FROM message_hits h
          JOIN success_interventions i ON i.id = h.intervention_id
          WHERE h.supplier_id = %(supplier)s AND h.classification IN ('human', 'machine')
-             AND i.metadata ->> 'address_hash' = encode(%(address_hash)s::bytea, 'hex')),
+             AND i.metadata ->> 'address_hash' = ANY(%(address_hexes)s::text[])),
         (SELECT max(i.sent_at) FROM success_interventions i
          WHERE i.supplier_id = %(supplier)s AND i.status = 'sent' AND i.intervention_type = 'email'
-             AND i.metadata ->> 'address_hash' = encode(%(address_hash)s::bytea, 'hex')
+             AND i.metadata ->> 'address_hash' = ANY(%(address_hexes)s::text[])
              AND i.sent_at <= %(arrived)s AND i.bounced_at IS NULL),
         (SELECT max(m.sent_at) FROM transactional_mails m
-         WHERE m.supplier_id = %(supplier)s AND m.status = 'sent' AND m.address_hash = %(address_hash)s
+         WHERE m.supplier_id = %(supplier)s AND m.status = 'sent' AND m.address_hash = ANY(%(address_hashes)s::bytea[])
              AND m.sent_at <= %(arrived)s
              AND NOT EXISTS (SELECT FROM mail_reports b WHERE b.call_mail_id = m.id AND b.kind = 'bounced'))),
         '-infinity')
@@ -136,7 +136,8 @@ VALUES (%(address_hash)s, %(reason)s, %(since)s)
 ON CONFLICT (address_hash, reason) DO UPDATE SET since = greatest(suppressed_addresses.since, excluded.since)
 
 -- name: suppressions
-SELECT reason, since FROM suppressed_addresses WHERE address_hash = %(address_hash)s
+-- One address under every key in force.
+SELECT reason, since FROM success_suppressed(%(address_hashes)s::bytea[])
 
 -- name: mark_bounced
 UPDATE success_interventions SET bounced_at = %(at)s

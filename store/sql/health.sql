@@ -35,11 +35,29 @@ ON CONFLICT (supplier_id) DO UPDATE SET
     updated_at = now()
 WHERE h.seq <= excluded.seq
 
+-- name: wake
+-- Messages that waited for this health are due now. (`not_before` tells those that are due already apart.) A shadow takes
+-- no lock on suppliers: its rows are all touched, so that one that begins to wait at this moment is not missed.
+WITH shadows AS (
+    UPDATE shadow_interventions i SET not_before = CASE
+        WHEN i.metadata ->> 'waiting' = 'health' THEN least(i.due_at, i.not_before) ELSE i.not_before END
+    FROM customer_health h
+    WHERE h.supplier_id = ANY(%(ids)s::uuid[]) AND i.supplier_id = h.supplier_id AND i.status = 'scheduled'
+        AND i.seq <= h.seq
+)
+UPDATE success_interventions i SET not_before = i.due_at
+FROM customer_health h
+WHERE h.supplier_id = ANY(%(ids)s::uuid[]) AND i.supplier_id = h.supplier_id AND i.status = 'scheduled'
+    AND i.seq <= h.seq AND i.metadata ->> 'waiting' = 'health' AND i.not_before > i.due_at
+
 -- name: save_changes
+-- Ids follow from supplier and seq; those of rows that releases up to 0.1 wrote did not, and such a row stays.
 INSERT INTO health_history AS h (id, supplier_id, seq, at, score, risk_level, causes)
 SELECT r.id, r.supplier_id, r.seq, r.at, r.score, r.level, r.causes
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
     id uuid, supplier_id uuid, seq bigint, at timestamptz, score int, level text, causes jsonb)
+WHERE NOT EXISTS (
+    SELECT FROM health_history e WHERE e.supplier_id = r.supplier_id AND e.seq = r.seq AND e.id <> r.id)
 ON CONFLICT (id) DO UPDATE SET
     seq = excluded.seq, at = excluded.at, score = excluded.score, risk_level = excluded.risk_level,
     causes = excluded.causes

@@ -1,7 +1,7 @@
 -- Agents keep messages from a supplier, and let them go again.
 
 -- name: hold
--- Nothing comes back where she is held already, or is not known.
+-- Nothing comes back where they are held already, or are not known.
 INSERT INTO supplier_holds (supplier_id, held_at, held_by, note)
 SELECT s.id, %(at)s, %(by)s, %(note)s FROM suppliers s WHERE s.id = %(supplier)s
 ON CONFLICT (supplier_id) DO NOTHING

@@ -10,7 +10,7 @@ WHERE metadata -> 'experiments' ? 'holdout'
 GROUP BY 1, 2
 
 -- name: people
--- Everybody who was there: from when she is counted (the beginning, or when she was first seen), when she cancelled, and
+-- Everybody who was there: from when they are counted (the beginning, or when they were first seen), when they cancelled, and
 -- the trigger of the first message that left or was held out within the window.
 SELECT s.supplier_id::text AS id, s.counted_from, h.facts ->> 'cancelled_at' AS cancelled_at,
     coalesce(f.trigger_condition, '') AS first

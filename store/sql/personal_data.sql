@@ -19,7 +19,7 @@ WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 AND c.connamespace = 'public
 ORDER BY 1, 2
 
 -- name: outbox
--- Events about her, published or not yet.
+-- Events about them, published or not yet.
 SELECT jsonb_build_object('topic', topic, 'created_at', created_at, 'published_at', published_at,
     'event', convert_from(value, 'UTF8')::jsonb)
 FROM outbox WHERE key = %(supplier)s::text ORDER BY id

@@ -26,7 +26,7 @@ ORDER BY seq
 LIMIT %(limit)s + 1
 
 -- name: before
--- The last change before a window, or the one that the page before ended with: how she stood when it began.
+-- The last change before a window, or the one that the page before ended with: how they stood when it began.
 SELECT id::text, seq, at, score, risk_level
 FROM health_history
 WHERE supplier_id = %(supplier)s AND (at < %(since)s OR seq <= %(after)s)
@@ -53,7 +53,7 @@ ORDER BY seq
 LIMIT %(limit)s + 1
 
 -- name: snapshot
--- One row for a supplier who is known; the second half is null before her first event.
+-- One row for a supplier who is known; the second half is null before their first event.
 SELECT
     s.vendor_type, s.timezone,
     h.seq, h.health_score, h.risk_level, h.breakdown, h.calculated_at, h.last_login, h.next_change_at,

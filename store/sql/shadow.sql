@@ -10,6 +10,12 @@ INSERT INTO shadow_policies (policy, name, started_at, last_seen_at, content)
 VALUES (%(policy)s, %(name)s, %(now)s, %(now)s, %(content)s)
 ON CONFLICT (policy) DO UPDATE SET last_seen_at = excluded.last_seen_at, name = excluded.name
 
+-- name: topic_ids
+SELECT topic_ids FROM shadow_policies WHERE policy = %(policy)s
+
+-- name: note_topic_ids
+UPDATE shadow_policies SET topic_ids = %(ids)s WHERE policy = %(policy)s
+
 -- name: known
 -- Which of these suppliers have rows, as the live agents made them.
 SELECT id::text FROM suppliers WHERE id = ANY(%(ids)s::uuid[])
@@ -33,28 +39,28 @@ JOIN suppliers s ON s.id = r.supplier_id
 ON CONFLICT (policy, id) DO NOTHING
 
 -- name: due_supplier
--- A supplier with something to decide: its time has come, or the health it waited for, or an address.
-SELECT i.supplier_id::text
-FROM shadow_interventions i
-JOIN suppliers s ON s.id = i.supplier_id
-LEFT JOIN customer_health h ON h.supplier_id = i.supplier_id
-WHERE i.policy = %(policy)s AND i.status = 'scheduled'
-    AND (i.not_before <= %(now)s
-        OR (i.metadata ->> 'waiting' = 'health' AND h.seq >= i.seq)
-        OR (i.metadata ->> 'waiting' = 'address' AND s.email <> ''))
-ORDER BY i.not_before
+-- A supplier with something to decide. Rows that wait are not due: whoever stores what they wait for makes them so
+-- (suppliers.sql, health.sql).
+SELECT supplier_id::text FROM shadow_interventions
+WHERE policy = %(policy)s AND status = 'scheduled' AND not_before <= %(now)s
+ORDER BY not_before
 LIMIT 1
 
 -- name: ready_rows
 SELECT i.id::text, i.trigger_condition, i.intervention_type, i.kind, i.priority, i.seq, i.signal_at, i.due_at,
     i.status, i.decided_at, i.metadata -> 'signal' AS signal
 FROM shadow_interventions i
-JOIN suppliers s ON s.id = i.supplier_id
-LEFT JOIN customer_health h ON h.supplier_id = i.supplier_id
-WHERE i.policy = %(policy)s AND i.supplier_id = %(supplier)s AND i.status = 'scheduled'
-    AND (i.not_before <= %(now)s
-        OR (i.metadata ->> 'waiting' = 'health' AND h.seq >= i.seq)
-        OR (i.metadata ->> 'waiting' = 'address' AND s.email <> ''))
+WHERE i.policy = %(policy)s AND i.supplier_id = %(supplier)s AND i.status = 'scheduled' AND i.not_before <= %(now)s
+
+-- name: wake
+-- What began to wait a moment ago for what had come meanwhile.
+UPDATE shadow_interventions i SET not_before = i.due_at
+FROM suppliers s
+LEFT JOIN customer_health h ON h.supplier_id = s.id
+WHERE i.policy = %(policy)s AND i.id = ANY(%(ids)s::uuid[]) AND i.status = 'scheduled' AND i.not_before > i.due_at
+    AND s.id = i.supplier_id
+    AND (i.metadata ->> 'waiting' = 'health' AND h.seq >= i.seq
+        OR i.metadata ->> 'waiting' = 'address' AND s.email <> '')
 
 -- name: counted_rows
 -- What it would have sent lately.
@@ -63,9 +69,6 @@ SELECT i.id::text, i.trigger_condition, i.intervention_type, i.kind, i.priority,
 FROM shadow_interventions i
 WHERE i.policy = %(policy)s AND i.supplier_id = %(supplier)s AND i.status = 'would_send'
     AND greatest(i.decided_at, i.signal_at) > %(since)s
-
--- name: suppressed
-SELECT reason, since FROM success_suppressed(%(hash)s)
 
 -- name: settle
 UPDATE shadow_interventions i

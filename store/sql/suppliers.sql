@@ -19,7 +19,7 @@ SELECT hash, %(at)s::timestamptz FROM unnest(%(hashes)s::bytea[]) AS hash
 ON CONFLICT DO NOTHING
 
 -- name: delete
--- Takes everything that is hers along (foreign keys cascade).
+-- Takes everything that is theirs along (foreign keys cascade).
 DELETE FROM suppliers WHERE id = ANY(%(ids)s::uuid[])
 
 -- name: forget_events
@@ -31,6 +31,7 @@ DELETE FROM outbox WHERE key = ANY(%(ids)s::text[])
 -- One that is older in its log and by its time stays out: a process that was frozen may wake up and write late.
 UPDATE suppliers AS s
 SET email = p.email,
+    phone = p.phone,
     first_name = p.first_name,
     business_name = p.business_name,
     vendor_type = p.vendor_type,
@@ -42,9 +43,24 @@ SET email = p.email,
     profile_stamp = p.stamp,
     updated_at = now()
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS p(
-    id uuid, email text, first_name text, business_name text, vendor_type text,
+    id uuid, email text, phone text, first_name text, business_name text, vendor_type text,
     timezone text, locale text, plan text, signed_up_at timestamptz, "offset" bigint, stamp timestamptz)
 WHERE s.id = p.id AND NOT coalesce(p."offset" < s.profile_offset AND p.stamp <= s.profile_stamp, false)
+
+-- name: wake
+-- Messages that waited for an address are due now, where there is one. (`not_before` tells those that are due already
+-- apart.) A shadow takes no lock on suppliers: its rows are all touched, so that one that begins to wait at this moment
+-- is not missed.
+WITH there AS (
+    SELECT id FROM suppliers WHERE id = ANY(%(ids)s::uuid[]) AND email <> ''
+), shadows AS (
+    UPDATE shadow_interventions i SET not_before = CASE
+        WHEN i.metadata ->> 'waiting' = 'address' THEN least(i.due_at, i.not_before) ELSE i.not_before END
+    FROM there WHERE i.supplier_id = there.id AND i.status = 'scheduled'
+)
+UPDATE success_interventions i SET not_before = i.due_at
+FROM there
+WHERE i.supplier_id = there.id AND i.status = 'scheduled' AND i.metadata ->> 'waiting' = 'address' AND i.not_before > i.due_at
 
 -- name: save_consent
 -- The newest word holds, whoever brings it; of two at the same instant the opt-out.

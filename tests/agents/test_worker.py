@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from agents.inprocess import InProcessWorker, TopicsNotReadyError
-from agents.provisioning import STATE, create_topics
+from agents.cluster.identity import TopicsNotReadyError
+from agents.cluster.provisioning import STATE, create_topics
+from agents.engine.failure import RefusedError
+from agents.worker import InProcessWorker
 from runtime.clock import ManualClock, SystemClock
 from runtime.settings import Settings
+from scoring.decisions.policy import Policy
 from scoring.time import DAY
-from tests.agents.records import event_record
-from tests.agents.worker import (
+from store.database import DatabaseError
+from tests.agents.health.records import event_record
+from tests.agents.workers import (
     ANNA,
     BELLE,
-    DEADLINE_S,
     EVERYWHERE,
     SpyWriter,
     now_ms,
@@ -26,8 +30,8 @@ from tests.agents.worker import (
     until,
     values,
 )
-from tests.chaos.log import read
-from topics.catalog import ACTIVITY, CONDITIONS, DEAD_LETTERS, HEALTH, MILESTONES, PROFILES, full_name
+from tests.reference.logs import read
+from topics.catalog import CONDITIONS, DEAD_LETTERS, HEALTH, MILESTONES, PROFILES, full_name
 from topics.partitioner import partition_of
 
 pytestmark = pytest.mark.stack
@@ -117,23 +121,6 @@ async def recreate(settings: Settings) -> None:
     await until(made)
 
 
-async def test_a_state_ahead_of_a_topic_that_was_made_again_stops_the_worker(settings: Settings) -> None:
-    async with running(settings) as worker:
-        await send(settings, worker, [event_record(ANNA, at=now_ms())])
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    await admin.delete_topics([full_name(settings.topic_prefix, ACTIVITY)])
-    await admin.close()
-    await recreate(settings)
-    worker = InProcessWorker(settings, SystemClock())
-    starting = asyncio.create_task(worker.start())
-    failure = await asyncio.wait_for(worker.failed(), DEADLINE_S)
-    assert "delete the state topic too" in str(failure)
-    starting.cancel()
-    await asyncio.gather(starting, return_exceptions=True)
-    await worker.stop()
-
-
 async def test_dead_letters_of_the_writer_are_sent_before_the_ack(settings: Settings) -> None:
     writer = SpyWriter(dead_letters=[(ANNA.encode(), None, [("error", b"wrong_field: email")])])
     async with running(settings, new_writer=lambda: writer) as worker:
@@ -164,5 +151,41 @@ async def test_missing_topics_stop_the_start_and_name_the_command(settings: Sett
 
 async def test_another_number_of_partitions_stops_the_start(settings: Settings) -> None:
     other = settings.model_copy(update={"partitions": 8})
-    with pytest.raises(TopicsNotReadyError, match="has 4 partitions and SUCCESS_PARTITIONS is 8"):
+    with pytest.raises(RefusedError, match="has 4 partitions and SUCCESS_PARTITIONS is 8"):
         await InProcessWorker(other, SystemClock()).start()
+
+
+async def test_a_lane_waits_for_a_postgres_that_is_away_and_scoring_goes_on(settings: Settings) -> None:
+    writer = SpyWriter(fails=True, error=psycopg.OperationalError("the connection is lost"))
+    async with running(settings, new_writer=lambda: writer) as worker:
+        await send(settings, worker, [event_record(ANNA, "form.created", now_ms(), form_id="f")])
+        [lane] = [
+            lane
+            for tp, lane in worker.app.engine.lanes.items()
+            if (tp.topic, tp.partition) == (full_name(settings.topic_prefix, HEALTH), 0)
+        ]
+
+        async def waiting() -> bool:
+            return lane.wait.waiting_for is not None
+
+        await until(waiting)
+        await send(settings, worker, [event_record(ANNA, "form.created", now_ms(), form_id="g")])
+        assert writer.written == []
+        writer.fails = False
+        await worker.processed(HEALTH, 0, 1)
+        assert (HEALTH, ANNA.encode()) in writer.written
+
+
+async def test_scoring_begins_without_postgres_and_ends_well(settings: Settings) -> None:
+    nowhere = settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/nothing"})
+    async with running(nowhere, policy=Policy.load(), waits=True) as worker:
+        await send(settings, worker, [event_record(ANNA, "form.created", now_ms(), form_id="f")])
+        assert len(await values(settings, MILESTONES)) == 1
+
+
+async def test_without_waiting_a_postgres_that_is_away_is_an_error(settings: Settings) -> None:
+    nowhere = settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/nothing"})
+    worker = InProcessWorker(nowhere, SystemClock(), policy=Policy.load())
+    with pytest.raises(DatabaseError, match="can't be reached"):
+        await worker.start()
+    await worker.stop()

@@ -15,17 +15,23 @@ from psycopg_pool import AsyncConnectionPool
 
 from api.app import build_app
 from api.auth import Role, sign
+from embedded.registry import Addresses
 from runtime.clock import ManualClock
-from runtime.embedded import Addresses
 from runtime.settings import Settings
-from scoring.policy import Policy
+from scoring.decisions.policy import Policy
 from store.database import Role as DatabaseRole
 from store.database import open_pool
+from tests.agents.delivery.world import NOW, World
 from tests.browser.serving import free_ports, serving
 from tests.conftest import own_settings
-from tests.delivery.world import NOW, World
 
 Authorization = dict[str, str]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """The same, with `/metrics` on the API's own port."""
+    return settings.model_copy(update={"metrics_port": settings.api_port})
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.reading import read_topic
+from bench.logs.reading import read_topic
 from runtime.settings import Settings
 from topics.catalog import full_name
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from scoring import machine
-from scoring.health import snapshot
-from scoring.signals import MILESTONE_ACHIEVED
-from scoring.state import State
+from scoring.health import machine
+from scoring.health.signals import MILESTONE_ACHIEVED
+from scoring.health.snapshot import snapshot
+from scoring.health.state import State
 from store import health, milestones, suppliers
-from tests.delivery.world import ERASURE_KEY, NOW, World
+from tests.agents.delivery.world import ERASURE_KEY, NOW, World
 from tests.reference.events import event
 from topics.time import format_time
 
@@ -33,18 +33,19 @@ class Life:
             self.told += 1
             made = event(event_type, NOW - ago, f"e{self.told}", **data)
             self.signals += machine.apply(self.state, self.id, made)
-        self.snapshots.append(snapshot(self.state))
+        self.snapshots.append(snapshot(self.state, supplier_id=self.id))
 
     def passes(self, until_ago: int = 0) -> None:
         """Let time pass."""
         self.signals += machine.advance(self.state, self.id, NOW - until_ago)
-        self.snapshots.append(snapshot(self.state))
+        self.snapshots.append(snapshot(self.state, supplier_id=self.id))
 
     async def stored(self) -> str:
-        """Store all that has happened; her id."""
+        """Store all that has happened; their id."""
         columns = dict.fromkeys(
             (
                 "email",
+                "phone",
                 "first_name",
                 "business_name",
                 "vendor_type",

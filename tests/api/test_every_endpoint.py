@@ -19,13 +19,13 @@ from api.app import build_app
 from api.auth import Role, sign
 from runtime.clock import ManualClock
 from runtime.settings import Settings
-from scoring.policy import Policy
+from scoring.decisions.policy import Policy
 from store.database import Role as DatabaseRole
 from store.database import open_pool
+from tests.agents.delivery.world import NOW, World
 from tests.api.lives import Life
 from tests.api.test_auth_and_problems import assert_problem
 from tests.conftest import in_own_loop
-from tests.delivery.world import NOW, World
 from topics.time import format_time
 
 pytestmark = pytest.mark.stack
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.stack
 SUPPLIERS_OWN: tuple[Role, ...] = ("supplier", "agent", "service")
 STAFF: tuple[Role, ...] = ("agent", "service")
 SERVICE: tuple[Role, ...] = ("service",)
-HERSELF: tuple[Role, ...] = ("supplier",)
+THEMSELVES: tuple[Role, ...] = ("supplier",)
 
 OPEN = {
     ("GET", "/healthz"): "a probe",
@@ -45,14 +45,27 @@ OPEN = {
     ("POST", "/e/unsubscribe/{token}"): "the signed token in the address is the permission",
     ("GET", "/e/preferences/{token}"): "the signed token in the address is the permission",
     ("POST", "/e/preferences/{token}"): "the signed token in the address is the permission",
+    ("GET", "/e/book/{token}"): "the signed token in the address is the permission",
+    ("POST", "/e/book/{token}"): "the signed token in the address is the permission",
+    ("GET", "/e/call/{token}"): "the signed token in the address is the permission",
+    ("POST", "/e/call/{token}"): "the signed token in the address is the permission",
+    ("GET", "/e/milestone/{token}"): "the signed token in the address is the permission",
     ("POST", "/webhooks/mail"): "the signature of the body is the permission",
+    ("POST", "/webhooks/mail/ses"): "the signature of the body is the permission",
+    ("POST", "/webhooks/mail/sendgrid"): "the signature of the body is the permission",
+    (
+        "POST",
+        "/webhooks/mail/postmark",
+    ): "the user name and password of the webhook's address are the permission",
+    ("POST", "/webhooks/mail/mailgun"): "the signature in the body is the permission",
+    ("POST", "/webhooks/mail/resend"): "the signature of the body is the permission",
 }
 """Endpoints that want no bearer token, and why."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Who may ask; `body` is JSON in which `{supplier}` stands for her id."""
+    """Who may ask; `body` is JSON in which `{supplier}` stands for their id."""
 
     method: str
     path: str
@@ -108,7 +121,7 @@ ENDPOINTS = [
     Endpoint(
         "POST",
         "/api/coach/{supplierId}/feedback",
-        HERSELF,
+        THEMSELVES,
         {"kind": "tip_shown", "id": "send_form"},
         good=(204,),
     ),
@@ -238,7 +251,7 @@ def test_who_may_is_answered(server: Server, endpoint: Endpoint) -> None:
 
 def dashboard_routes() -> list[tuple[str, str]]:
     """Method and address of every page and form of the dashboard but the login and what it is drawn with."""
-    settings = Settings(**dict.fromkeys(("jwt_secret", "webhook_secret", "secret_key"), "of the tests"))
+    settings = Settings(**dict.fromkeys(("jwt_secret", "webhook_secret", "secret_key"), "x" * 32))
     routes = [each.original_route for each in iter_route_contexts(build_app(settings).routes)]
     paths = [
         (method, re.sub(r"{\w+(:\w+)?}", "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10", route.path))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
+import time
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
 import pytest
-from httpx import AsyncClient
+from httpx import ASGITransport, AsyncClient
 
+from api import limits
 from api.app import build_app
+from api.auth import sign
+from api.problems import Problem
+from api.routes.metrics import Inside
 from runtime.clock import ManualClock
 from runtime.settings import Settings, SettingsError
+from tests.agents.delivery.world import World
 from tests.api.conftest import running
 from tests.api.test_auth_and_problems import assert_problem
-from tests.delivery.world import World
 
 pytestmark = pytest.mark.stack
 
@@ -107,3 +113,80 @@ async def test_metrics_answer_while_the_database_is_away(
         await conn.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
     assert answer.status_code == 200
     assert value_of(answer.text, "success_database_up") == 0
+
+
+async def test_bad_tokens_are_limited_by_address_and_good_ones_go_on(
+    settings: Settings, clock: ManualClock, world: World, token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(limits.STRANGERS, "refused", "3/hour")
+    supplier = await world.supplier()
+    url = f"/api/health/score/{supplier}"
+    async with limited(settings, clock, "1000/minute") as client:
+        bad = [await client.get(url, headers={"Authorization": "Bearer x"}) for _ in range(5)]
+        assert [answer.status_code for answer in bad] == [401, 401, 401, 429, 429]
+        assert assert_problem(bad[4], 429)
+        assert (await client.get(url, headers=token("supplier", supplier))).status_code == 200
+
+
+async def test_sign_ins_and_links_are_limited_before_anybody_is_known(
+    settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("sign_in", "same_link"):
+        monkeypatch.setitem(limits.STRANGERS, kind, "2/hour")
+    async with limited(settings, clock, "1000/minute") as client:
+        tried = [await client.post("/dashboard/login", data={"token": "x"}) for _ in range(3)]
+        assert [answer.status_code for answer in tried] == [401, 401, 429]
+        links = [await client.get(f"/e/click/{which}") for which in "aaab"]
+        assert [answer.status_code for answer in links] == [404, 404, 429, 404]
+        assert links[2].headers["retry-after"] == "3600"
+
+
+def test_a_caller_has_only_so_many_streams_open() -> None:
+    counted = limits.Limits("off")
+    with ExitStack() as streams:
+        for _ in range(limits.MOST_STREAMS["supplier"]):
+            counted.check_streams("supplier", "sarah")
+            streams.enter_context(counted.stream("supplier", "sarah"))
+        with pytest.raises(Problem) as refused:
+            counted.check_streams("supplier", "sarah")
+        assert refused.value.status == 429
+        counted.check_streams("supplier", "emma")
+    counted.check_streams("supplier", "sarah")
+
+
+async def test_a_stream_ends_with_the_token_that_opened_it(
+    settings: Settings, clock: ManualClock, world: World
+) -> None:
+    supplier = await world.supplier()
+    soon = sign(settings, "supplier", supplier, -25, int(time.time()))  # within the leeway, for 5 s more
+    app = build_app(settings, clock)
+    async with running(app) as client:
+        headers = {"Authorization": f"Bearer {soon}"}
+        answer = await client.get(
+            f"/api/coach/{supplier}/events", headers=headers
+        )  # returns when it has ended
+    assert answer.status_code == 200
+    assert "text/event-stream" in answer.headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3::7", "2001:db8:1:2::/64"),
+        ("testclient", "None"),
+    ],
+)
+def test_who_is_not_known_is_counted_by_their_network(address: str, network: str) -> None:
+    assert limits.network_of({"client": (address, 1)}) == network
+
+
+async def test_monitoring_has_a_port_of_its_own(settings: Settings, clock: ManualClock) -> None:
+    app = build_app(settings.model_copy(update={"metrics_port": 9100}), clock)
+    async with running(app) as public:
+        assert_problem(await public.get("/metrics"), 404)
+        transport = ASGITransport(Inside(app))
+        async with AsyncClient(transport=transport, base_url="http://inside.test") as inside:
+            for probe in ("/metrics", "/healthz", "/readyz"):
+                assert (await inside.get(probe)).status_code == 200
+            assert_problem(await inside.get("/coach.js"), 404)

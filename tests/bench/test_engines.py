@@ -10,17 +10,16 @@ from random import Random
 
 import pytest
 
-from bench import engines
-from bench.activity import activity
-from bench.compare import Comparison, Measured, Plan
-from bench.compiled import ROOT, StaleBuildError, compiled_product
+from bench.engines import engines
+from bench.engines.compare import Comparison, Measured, Plan
+from bench.engines.small_fold import DAY, SmallState
+from bench.logs.events import activity
 from bench.peers.folds import sequential
 from bench.peers.job import Job
 from bench.process import WrongStateError
 from bench.product import ID as PRODUCT
 from bench.report import as_json, machine, measured_part, plot, put_between_marks
-from bench.small_fold import DAY, SmallState
-from runtime.embedded import Addresses
+from embedded.registry import Addresses
 
 PLAN = Plan(events=2_000, slow_events=400, suppliers=100, repeats=1)
 START = 1_767_603_600_000
@@ -39,7 +38,7 @@ def test_an_engine_with_one_event_too_few_is_found_out(
     stack: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = next(engine for engine in engines.PEERS if engine.id == "plain loop / small")
-    monkeypatch.setattr("bench.compare.PEERS", (replace(plain, final=one_short(plain.final)),))
+    monkeypatch.setattr("bench.engines.compare.PEERS", (replace(plain, final=one_short(plain.final)),))
     with pytest.raises(WrongStateError, match=r"plain loop / small: of 100 suppliers 1 differ"):
         Comparison(stack.kafka, replace(PLAN, events=1_000, only=("plain loop / small",)), print).run()
 
@@ -53,18 +52,6 @@ def one_short(final: Callable[[Job], dict[bytes, bytes]]) -> Callable[[Job], dic
         return states | {key: state.pack()}
 
     return short
-
-
-def test_a_compiled_product_of_other_sources_is_not_measured(tmp_path: Path) -> None:
-    assert compiled_product(tmp_path) is None
-    (tmp_path / "scoring").mkdir()
-    (tmp_path / "scoring" / "machine.so").touch()
-    copied = tmp_path / "scoring" / "machine.py"
-    copied.write_bytes((ROOT / "scoring" / "machine.py").read_bytes())
-    assert compiled_product(tmp_path) == tmp_path
-    copied.write_bytes(copied.read_bytes() + b"# since then\n")
-    with pytest.raises(StaleBuildError, match="make compiled"):
-        compiled_product(tmp_path)
 
 
 def test_the_small_fold_of_bytes_goes_on_where_it_was() -> None:

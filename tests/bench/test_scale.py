@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.scale import __main__ as scale
-from bench.scale import clients, latency, paper, postgres, recovery, sparse, state, ticks, workers
+from bench.scale import clients, latency, postgres, recovery, sparse, state, ticks, workers
 from bench.scale.rebalance import longest_gap
 from bench.scale.suppliers import changelog, ids, realistic
-from runtime.embedded import Addresses
+from embedded.registry import Addresses
 from topics.partitioner import partition_of
 
 
@@ -47,7 +47,8 @@ def test_a_changelog_in_bulk_holds_each_supplier_at_home_and_ends_with_the_parti
 def test_a_worker_recovers_a_changelog_in_bulk(stack: Addresses) -> None:
     found = recovery.measure(stack.kafka, 300)
     assert found["suppliers"] == 300
-    assert [line.split(" |")[0] for line in recovery.lines(found)[-2:]] == ["| changelog", "| snapshot"]
+    assert found["changelog"]["suppliers_per_second"] > 0
+    assert len(recovery.lines(found)[-1].split("|")) == 7
 
 
 @pytest.mark.stack
@@ -118,27 +119,3 @@ def test_figures_of_one_kind_stand_beside_those_of_the_others(
     assert text.startswith("head\n")
     assert "### Timers due at once" in text
     assert "### Many clients" in text
-
-
-def test_the_paper_divides_what_is_wanted_by_what_was_measured() -> None:
-    each = {
-        "log_bytes_an_event": 200,
-        "health_bytes_an_event": 1_000,
-        "signals_an_event": 0.1,
-    }
-    stored = {
-        "state": {"many": {"bytes_a_supplier": 2_500, "record_bytes": 2_000}, "changelog": [each]},
-        "recovery": {
-            "changelog": {"suppliers_per_second": 20_000},
-            "snapshot": {"suppliers_per_second": 100_000},
-        },
-        "sparse": {"events_per_second_once_joined": 40_000},
-        "postgres": {"sizes": [{"rates": {"known suppliers": {"success.health": {"per_second": 10_000}}}}]},
-    }
-    text = "\n".join(paper.lines(stored))
-    assert "| workers, half busy | 50 |" in text
-    assert "| memory of a worker | 5.0 GB | 2,000,000 suppliers" in text
-    assert "| recovery of a worker that starts cold | 100 s |" in text
-    assert "| ... with a snapshot on its own disk | 20 s |" in text
-    assert "| Postgres instances for health alone | 100 |" in text
-    assert paper.lines({}) == []

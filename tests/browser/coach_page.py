@@ -11,8 +11,8 @@ from uuid import uuid4
 from playwright.async_api import Locator, Page
 
 from scoring.time import DAY
-from tests.delivery.world import World
-from topics.time import format_time
+from tests.agents.delivery.world import World
+from tests.factories import cloudevent
 
 OFFER = "Need help? Let's schedule a quick call"
 CONGRATULATIONS = "Congratulations on creating your first form!"
@@ -84,12 +84,5 @@ async def told(world: World, supplier: str) -> list[str]:
 
 def event(kind: str, supplier: str, days_ago: float = 0, **data: Any) -> dict[str, Any]:
     """An activity event, of this moment or of some days ago."""
-    return {
-        "specversion": "1.0",
-        "id": str(uuid4()),
-        "source": "/test",
-        "type": kind,
-        "subject": supplier,
-        "time": format_time(round(time.time() * 1000 - days_ago * DAY)),
-        "data": data,
-    }
+    at = round(time.time() * 1000 - days_ago * DAY)
+    return cloudevent(kind, supplier, at, id=str(uuid4()), data=data)

@@ -22,18 +22,18 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from api.app import build_app
 from api.auth import Role, sign
-from cli.publish import Publisher
+from cli.admin.publish import Publisher
+from embedded.registry import Addresses
 from runtime.clock import ManualClock
-from runtime.embedded import Addresses
 from runtime.settings import Settings
-from scoring.policy import Policy
+from scoring.decisions.policy import Policy
 from store.database import Role as DatabaseRole
 from store.database import open_pool
+from tests.agents.delivery.world import World
 from tests.browser.chromium import NoBrowserError, find_chromium
 from tests.browser.serving import PATIENCE_S, free_ports, serving
+from tests.cli.services.test_deliver import success
 from tests.conftest import own_settings
-from tests.deliver_command.test_deliver import success
-from tests.delivery.world import World
 
 SCREENSHOTS = Path("build/screenshots")
 """Kept as artefacts; git ignores it."""
@@ -124,7 +124,8 @@ async def world(browser_settings: Settings) -> AsyncIterator[World]:
 @session_fixture
 async def worker(browser_settings: Settings) -> AsyncIterator[None]:
     """`success worker`: the scoring and intervention agents, for tests that publish events."""
-    process = await success(browser_settings, "worker")
+    # the port that the API answers on, metrics too, is taken
+    process = await success(browser_settings.model_copy(update={"metrics_port": None}), "worker")
     yield
     process.terminate()
     await asyncio.wait_for(process.wait(), PATIENCE_S)

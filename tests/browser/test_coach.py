@@ -11,8 +11,8 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from scoring.time import DAY
 from store import milestones
+from tests.agents.delivery.world import World
 from tests.browser.coach_page import CONGRATULATIONS, HEALTHY, OFFER, CoachPage, remembered, told, until
-from tests.delivery.world import World
 from topics.time import format_time
 
 pytestmark = pytest.mark.usefixtures("no_console_errors")
@@ -21,7 +21,7 @@ MakeCoach = Callable[..., Awaitable[CoachPage]]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def coach_of(page: Page, api_url: str, token: Callable[..., str], world: World) -> MakeCoach:
-    """The coach of a new supplier; keywords are those of her health."""
+    """The coach of a new supplier; keywords are those of their health."""
 
     async def made(profile: dict[str, Any] | None = None, **health: Any) -> CoachPage:
         supplier = await world.supplier(**(profile or {}))
@@ -33,7 +33,7 @@ async def coach_of(page: Page, api_url: str, token: Callable[..., str], world: W
 
 
 async def reach(world: World, supplier: str, milestone: str, *, days_ago: float = 0) -> None:
-    """She reaches a milestone, as the intervention agent writes it."""
+    """They reach a milestone, as the intervention agent writes it."""
     async with world.pool.connection() as conn:
         reached = {
             "id": f"{supplier[:-8]}{abs(hash(milestone)) % 16**8:08x}",
@@ -113,7 +113,7 @@ async def test_progress_is_steps_done_and_milestones_with_their_next_step(coach_
     await expect(coach.card.get_by_role("link", name="See open forms")).to_be_visible()
 
 
-async def test_what_she_does_shows_at_once(coach_of: MakeCoach, world: World) -> None:
+async def test_what_they_do_shows_at_once(coach_of: MakeCoach, world: World) -> None:
     coach = await coach_of()
     await coach.open("/templates")
     await expect(coach.card.get_by_text("4 of 7 steps done")).to_be_visible()
@@ -186,7 +186,7 @@ async def test_a_healthy_supplier_is_offered_no_call(coach_of: MakeCoach) -> Non
     await expect(coach.page.get_by_text(OFFER)).to_have_count(0)
 
 
-async def test_she_books_one_of_three_times_in_her_own_zone(coach_of: MakeCoach, world: World) -> None:
+async def test_they_book_one_of_three_times_in_their_own_zone(coach_of: MakeCoach, world: World) -> None:
     coach = await coach_of({"timezone": "America/New_York"})
     offer = await world.row(coach.supplier, "became_critical")
     await world.health(coach.supplier, level="critical", seq=12, score=30)
@@ -243,7 +243,7 @@ async def test_a_time_that_was_given_away_meanwhile_brings_other_times(
     assert len(found) == 1
 
 
-async def test_a_time_of_her_own_that_does_not_work_brings_those_that_do(coach_of: MakeCoach) -> None:
+async def test_a_time_of_their_own_that_does_not_work_brings_those_that_do(coach_of: MakeCoach) -> None:
     coach = await coach_of()
     await coach.open()
     await coach.card.get_by_role("button", name="Pick a time").click()
@@ -342,7 +342,7 @@ async def test_several_milestones_at_once_are_one_celebration(coach_of: MakeCoac
 async def test_the_email_was_faster_and_the_coach_celebrates_all_the_same(
     coach_of: MakeCoach, world: World
 ) -> None:
-    """But not what an email told her long ago."""
+    """But not what an email told their long ago."""
     coach = await coach_of()
     await reach(world, coach.supplier, "ten_clients", days_ago=30)
     await reach(world, coach.supplier, "first_form")
@@ -356,7 +356,7 @@ async def test_the_email_was_faster_and_the_coach_celebrates_all_the_same(
     await expect(coach.modal.get_by_text("ten clients")).to_have_count(0)
 
 
-async def test_she_is_not_interrupted_in_the_middle_of_a_word(coach_of: MakeCoach, world: World) -> None:
+async def test_they_are_not_interrupted_in_the_middle_of_a_word(coach_of: MakeCoach, world: World) -> None:
     coach = await coach_of()
     await coach.visit("/forms/new")
     await coach.ready()
@@ -396,7 +396,7 @@ async def test_sharing_uses_the_device_or_the_clipboard(
 # being left alone --------------------------------------------------------------------------------------
 
 
-async def test_she_switches_everything_off_and_on_again(coach_of: MakeCoach, world: World) -> None:
+async def test_they_switch_everything_off_and_on_again(coach_of: MakeCoach, world: World) -> None:
     coach = await coach_of()
     await coach.open()
     await coach.card.get_by_role("button", name="Tips and messages").click()
@@ -418,7 +418,7 @@ async def test_she_switches_everything_off_and_on_again(coach_of: MakeCoach, wor
     await expect(coach.modal.get_by_text(CONGRATULATIONS)).to_be_visible()
 
 
-async def test_she_takes_a_break(coach_of: MakeCoach, world: World) -> None:
+async def test_they_take_a_break(coach_of: MakeCoach, world: World) -> None:
     coach = await coach_of()
     await coach.open()
     await coach.card.get_by_role("button", name="Tips and messages").click()
@@ -431,7 +431,7 @@ async def test_she_takes_a_break(coach_of: MakeCoach, world: World) -> None:
     assert found == [{"paused_until": None}]
 
 
-async def test_it_makes_way_for_what_she_types_in(coach_of: MakeCoach) -> None:
+async def test_it_makes_way_for_what_they_type_in(coach_of: MakeCoach) -> None:
     coach = await coach_of()
     await coach.page.set_viewport_size({"width": 360, "height": 640})
     await coach.open("/forms/new")

@@ -14,13 +14,13 @@ import pytest
 import pytest_asyncio
 from httpx import AsyncClient, Response, TransportError
 
-from api import coach_stream
+from api.coach import stream as coach_stream
 from runtime.settings import Settings
+from tests.agents.delivery.world import World
 from tests.browser.coach_page import CONGRATULATIONS, HEALTHY, remembered, told, until
 from tests.browser.serving import PATIENCE_S, free_ports
 from tests.browser.test_coach import reach
-from tests.deliver_command.test_deliver import success
-from tests.delivery.world import World
+from tests.cli.services.test_deliver import success
 from topics.signals import InterventionChanged
 
 SOON_S = 20
@@ -72,49 +72,49 @@ async def listening(client: AsyncClient, supplier: str, headers: dict[str, str])
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/call-times"])
-async def test_a_coach_is_hers_and_the_staffs(
+async def test_a_coach_is_theirs_and_the_staffs(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]], path: str
 ) -> None:
-    her, other = await world.supplier(), await world.supplier()
+    owner, other = await world.supplier(), await world.supplier()
 
-    async def status(headers: dict[str, str], supplier: str = her) -> int:
+    async def status(headers: dict[str, str], supplier: str = owner) -> int:
         async with client.stream("GET", f"/api/coach/{supplier}{path}", headers=headers) as response:
             return response.status_code
 
     assert await status({}) == 401
     assert await status({"Authorization": "Bearer nonsense"}) == 401
     assert await status(signed("supplier", other)) == 404
-    assert await status(signed("supplier", her)) == 200
+    assert await status(signed("supplier", owner)) == 200
     assert await status(signed("agent")) == 200
     assert await status(signed("agent"), str(uuid4())) == 404
-    assert await status(signed("supplier", her), "nobody") == 422
+    assert await status(signed("supplier", owner), "nobody") == 422
 
 
 async def test_who_has_only_just_signed_up_has_a_coach(
     client: AsyncClient, signed: Callable[..., dict[str, str]]
 ) -> None:
-    """Her token says that she exists, before anything of her has come through; there is nothing to remember yet."""
-    her = str(uuid4())
-    answer = await client.get(f"/api/coach/{her}", headers=signed("supplier", her))
+    """Their token says that they exist, before anything of them has come through; there is nothing to remember yet."""
+    owner = str(uuid4())
+    answer = await client.get(f"/api/coach/{owner}", headers=signed("supplier", owner))
     assert (answer.status_code, answer.json()["state"], answer.json()["setup"]["done"]) == (200, "quiet", 1)
-    async with listening(client, her, signed("supplier", her)) as stream:
+    async with listening(client, owner, signed("supplier", owner)) as stream:
         assert (await stream.next())[0] == "coach"
     said = {"kind": "tip_shown", "id": "one_short_journey"}
-    answer = await client.post(f"/api/coach/{her}/feedback", json=said, headers=signed("supplier", her))
+    answer = await client.post(f"/api/coach/{owner}/feedback", json=said, headers=signed("supplier", owner))
     assert answer.status_code == 404
 
 
-async def test_only_she_says_what_she_did(
+async def test_only_they_say_what_they_did(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]]
 ) -> None:
-    her, other = await world.supplier(), await world.supplier()
+    owner, other = await world.supplier(), await world.supplier()
     said = {"kind": "tip_shown", "id": "one_short_journey"}
-    path = f"/api/coach/{her}/feedback"
+    path = f"/api/coach/{owner}/feedback"
 
     assert (await client.post(path, json=said)).status_code == 401
     assert (await client.post(path, json=said, headers=signed("agent"))).status_code == 403
     assert (await client.post(path, json=said, headers=signed("supplier", other))).status_code == 404
-    assert (await client.post(path, json=said, headers=signed("supplier", her))).status_code == 204
+    assert (await client.post(path, json=said, headers=signed("supplier", owner))).status_code == 204
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ async def test_what_makes_no_sense_is_refused(
     said: dict[str, str],
     status: int,
 ) -> None:
-    her = await world.supplier()
-    answer = await client.post(f"/api/coach/{her}/feedback", json=said, headers=signed("supplier", her))
+    owner = await world.supplier()
+    answer = await client.post(f"/api/coach/{owner}/feedback", json=said, headers=signed("supplier", owner))
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -146,8 +146,8 @@ async def test_what_makes_no_sense_is_refused(
 async def test_feedback_is_told_once_without_anything_personal(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]]
 ) -> None:
-    her = await world.supplier()
-    await reach(world, her, "first_form")
+    owner = await world.supplier()
+    await reach(world, owner, "first_form")
     for said in [
         {
             "kind": "tip_shown",
@@ -158,37 +158,42 @@ async def test_feedback_is_told_once_without_anything_personal(
         {"kind": "milestone_celebrated", "id": "first_form"},
         {"kind": "milestone_celebrated", "id": "first_form"},
     ]:
-        answer = await client.post(f"/api/coach/{her}/feedback", json=said, headers=signed("supplier", her))
+        answer = await client.post(
+            f"/api/coach/{owner}/feedback", json=said, headers=signed("supplier", owner)
+        )
         assert answer.status_code == 204
 
-    assert await told(world, her) == ["tip_shown", "milestone_celebrated"]
-    events = [each for each in await world.events() if each["subject"] == her]
+    assert await told(world, owner) == ["tip_shown", "milestone_celebrated"]
+    events = [each for each in await world.events() if each["subject"] == owner]
     assert [InterventionChanged.model_validate_json(json.dumps(each)).type for each in events]
     assert events[0]["data"] == {
         "channel": "in_app_notification",
         "item": "one_short_journey",
         "page": "clients",
     }
-    assert await remembered(world, her) == {"tip:one_short_journey shown", "milestone:first_form celebrated"}
+    assert await remembered(world, owner) == {
+        "tip:one_short_journey shown",
+        "milestone:first_form celebrated",
+    }
 
 
 # answers -----------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_that_she_has_already_is_not_sent_again(
+async def test_an_answer_that_they_have_already_is_not_sent_again(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]]
 ) -> None:
-    her = await world.supplier()
-    first = await client.get(f"/api/coach/{her}?page=/forms", headers=signed("supplier", her))
-    assert first.headers["cache-control"] == "private, no-cache"
+    owner = await world.supplier()
+    first = await client.get(f"/api/coach/{owner}?page=/forms", headers=signed("supplier", owner))
+    assert first.headers["cache-control"] == "private, no-store"
     assert first.headers["etag"] == f'"{first.json()["cursor"]}"'
 
-    headers = signed("supplier", her) | {"If-None-Match": first.headers["etag"]}
-    again = await client.get(f"/api/coach/{her}?page=/forms", headers=headers)
+    headers = signed("supplier", owner) | {"If-None-Match": first.headers["etag"]}
+    again = await client.get(f"/api/coach/{owner}?page=/forms", headers=headers)
     assert (again.status_code, again.content) == (304, b"")
 
-    await world.health(her, **HEALTHY)
-    assert (await client.get(f"/api/coach/{her}?page=/forms", headers=headers)).status_code == 200
+    await world.health(owner, **HEALTHY)
+    assert (await client.get(f"/api/coach/{owner}?page=/forms", headers=headers)).status_code == 200
 
 
 async def test_the_scripts_are_kept_as_long_as_they_are_good(client: AsyncClient) -> None:
@@ -214,13 +219,13 @@ async def test_the_scripts_are_kept_as_long_as_they_are_good(client: AsyncClient
 async def test_a_stream_tells_a_milestone_and_the_new_state(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]]
 ) -> None:
-    her = await world.supplier()
-    async with listening(client, her, signed("supplier", her)) as stream:
+    owner = await world.supplier()
+    async with listening(client, owner, signed("supplier", owner)) as stream:
         assert stream.response.headers["content-type"].startswith("text/event-stream")
         kind, _, state = await stream.next()
         assert (kind, state["celebrations"]) == ("coach", [])
 
-        await reach(world, her, "first_form")
+        await reach(world, owner, "first_form")
 
         kind, _, celebration = await stream.next()
         assert (kind, celebration["type"], celebration["message"]) == (
@@ -237,17 +242,17 @@ async def test_a_stream_is_taken_up_where_it_broke(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]]
 ) -> None:
     """What came in between comes, in order, and what was told does not come again."""
-    her = await world.supplier()
-    cursor = (await client.get(f"/api/coach/{her}", headers=signed("supplier", her))).json()["cursor"]
-    await reach(world, her, "first_form", days_ago=1)
-    await reach(world, her, "ten_clients")
+    owner = await world.supplier()
+    cursor = (await client.get(f"/api/coach/{owner}", headers=signed("supplier", owner))).json()["cursor"]
+    await reach(world, owner, "first_form", days_ago=1)
+    await reach(world, owner, "ten_clients")
 
-    async with listening(client, her, signed("supplier", her) | {"Last-Event-ID": cursor}) as stream:
+    async with listening(client, owner, signed("supplier", owner) | {"Last-Event-ID": cursor}) as stream:
         first = await stream.next()
-    async with listening(client, her, signed("supplier", her) | {"Last-Event-ID": first[1]}) as stream:
+    async with listening(client, owner, signed("supplier", owner) | {"Last-Event-ID": first[1]}) as stream:
         second, third = await stream.next(), await stream.next()
-    async with listening(client, her, signed("supplier", her) | {"Last-Event-ID": third[1]}) as stream:
-        await world.health(her, **HEALTHY)
+    async with listening(client, owner, signed("supplier", owner) | {"Last-Event-ID": third[1]}) as stream:
+        await world.health(owner, **HEALTHY)
         fourth = await stream.next()
 
     assert [(each[0], each[2].get("type")) for each in (first, second, third, fourth)] == [
@@ -262,29 +267,29 @@ async def test_a_stream_is_taken_up_where_it_broke(
 async def test_a_stranger_to_the_stream_hears_everything(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]]
 ) -> None:
-    her = await world.supplier()
-    await reach(world, her, "first_form")
-    async with listening(client, her, signed("supplier", her) | {"Last-Event-ID": "whatever"}) as stream:
+    owner = await world.supplier()
+    await reach(world, owner, "first_form")
+    async with listening(client, owner, signed("supplier", owner) | {"Last-Event-ID": "whatever"}) as stream:
         assert (await stream.next())[2]["type"] == "first_form"
 
 
 async def test_other_peoples_news_wakes_nobody(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]]
 ) -> None:
-    her, other = await world.supplier(), await world.supplier()
-    async with listening(client, her, signed("supplier", her)) as stream:
+    owner, other = await world.supplier(), await world.supplier()
+    async with listening(client, owner, signed("supplier", owner)) as stream:
         await stream.next()
         await reach(world, other, "ten_clients")
-        await reach(world, her, "first_form")
+        await reach(world, owner, "first_form")
         assert (await stream.next())[2]["type"] == "first_form"
 
 
 async def test_a_silent_stream_shows_that_it_lives(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.coach.HEARTBEAT_S", 0.1)
-    her = await world.supplier()
-    async with listening(client, her, signed("supplier", her)) as stream:
+    monkeypatch.setattr("api.coach.routes.HEARTBEAT_S", 0.1)
+    owner = await world.supplier()
+    async with listening(client, owner, signed("supplier", owner)) as stream:
         await stream.next()
         lines = [await stream.line() for _ in range(4)]
     assert [line for line in lines if line.startswith(": ping")]
@@ -294,8 +299,8 @@ async def test_a_stream_ends_after_a_while_so_that_tokens_do_not_live_for_ever(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(coach_stream, "LIFETIME_S", 0.3)
-    her = await world.supplier()
-    async with listening(client, her, signed("supplier", her)) as stream:
+    owner = await world.supplier()
+    async with listening(client, owner, signed("supplier", owner)) as stream:
         await stream.next()
         with pytest.raises(StopAsyncIteration):
             await stream.next()
@@ -326,25 +331,25 @@ async def test_many_streams_share_one_connection_which_goes_with_the_last(
 async def test_a_lost_connection_to_postgres_loses_no_news(
     client: AsyncClient, world: World, signed: Callable[..., dict[str, str]], browser_settings: Settings
 ) -> None:
-    her = await world.supplier()
-    async with listening(client, her, signed("supplier", her)) as stream:
+    owner = await world.supplier()
+    async with listening(client, owner, signed("supplier", owner)) as stream:
         await stream.next()
         async with await psycopg.AsyncConnection.connect(browser_settings.database_url) as conn:
             for pid in await listeners(browser_settings):
                 await conn.execute("SELECT pg_terminate_backend(%s)", (pid,))
-        await reach(world, her, "first_form")
+        await reach(world, owner, "first_form")
         assert (await stream.next())[2]["type"] == "first_form"
 
 
 async def test_a_server_that_is_told_to_stop_does_not_wait_for_its_streams(
     world: World, signed: Callable[..., dict[str, str]], browser_settings: Settings
 ) -> None:
-    her = await world.supplier()
+    owner = await world.supplier()
     (port,) = free_ports(1)
     process = await success(browser_settings, "api", "--port", str(port))
     async with AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SOON_S) as client:
         await until(lambda: _answers(client), PATIENCE_S)
-        async with listening(client, her, signed("supplier", her)) as stream:
+        async with listening(client, owner, signed("supplier", owner)) as stream:
             await stream.next()
             process.terminate()
             assert await asyncio.wait_for(process.wait(), 9) == 0, "uvicorn's own patience is 10 s"
@@ -371,9 +376,9 @@ async def _no_listener(settings: Settings) -> bool:
 # rows --------------------------------------------------------------------------------------------------
 
 
-async def test_her_memory_is_hers_alone(world: World, browser_settings: Settings) -> None:
-    her, other = await world.supplier(), await world.supplier()
-    for supplier in (her, other):
+async def test_their_memory_is_theirs_alone(world: World, browser_settings: Settings) -> None:
+    owner, other = await world.supplier(), await world.supplier()
+    for supplier in (owner, other):
         await world.query(
             "INSERT INTO coach_memory (supplier_id, item, what, at) VALUES (%s, 'tip:x', 'shown', now())",
             supplier,
@@ -382,10 +387,10 @@ async def test_her_memory_is_hers_alone(world: World, browser_settings: Settings
         await conn.execute("SET ROLE success_api")
         await conn.execute(
             "SELECT set_config('request.jwt.claims', %s, true)",
-            (json.dumps({"role": "supplier", "sub": her}),),
+            (json.dumps({"role": "supplier", "sub": owner}),),
         )
         seen = await (await conn.execute("SELECT supplier_id::text FROM coach_memory")).fetchall()
-        assert seen == [(her,)]
+        assert seen == [(owner,)]
         changed = await conn.execute(
             "UPDATE success_milestones SET celebrated = true WHERE supplier_id = %s", (other,)
         )

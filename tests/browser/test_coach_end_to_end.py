@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.agents.delivery.world import World
 from tests.browser.coach_page import CONGRATULATIONS, OFFER, CoachPage, event, until
-from tests.delivery.world import World
 
 Publish = Callable[..., Awaitable[None]]
 PATIENCE_S = 60
@@ -24,7 +24,7 @@ def coach(page: Page, api_url: str, token: Callable[..., str]) -> CoachPage:
 
 
 async def known(world: World, supplier: str) -> None:
-    """Wait until what was published of her is in Postgres."""
+    """Wait until what was published of them is in Postgres."""
 
     async def has_health() -> list[dict[str, Any]]:
         return await world.query("SELECT 1 FROM customer_health WHERE supplier_id = %s", supplier)
@@ -36,15 +36,15 @@ async def known(world: World, supplier: str) -> None:
 async def test_customer_success_coach_appears_for_at_risk_users(
     coach: CoachPage, publish: Publish, world: World, screenshot: Any
 ) -> None:
-    her = coach.supplier
+    owner = coach.supplier
     await publish(
-        {"profile": {"id": her, "first_name": "Sarah", "vendor_type": "photographer"}},
-        event("supplier.signed_up", her, 14, plan="free"),
-        event("supplier.logged_in", her, 8),
-        event("client.imported", her, 8, client_ids=[f"c{number}" for number in range(5)]),
-        event("form.created", her, 8, form_id="f1"),
+        {"profile": {"id": owner, "first_name": "Sarah", "vendor_type": "photographer"}},
+        event("supplier.signed_up", owner, 14, plan="free"),
+        event("supplier.logged_in", owner, 8),
+        event("client.imported", owner, 8, client_ids=[f"c{number}" for number in range(5)]),
+        event("form.created", owner, 8, form_id="f1"),
     )
-    await known(world, her)
+    await known(world, owner)
 
     await coach.visit("/dashboard")
 
@@ -89,7 +89,7 @@ async def test_a_milestone_event_on_kafka_shows_in_an_open_coach(
 
 @pytest.mark.usefixtures("worker", "no_console_errors")
 async def test_her_very_first_event_finds_the_coach_open(coach: CoachPage, publish: Publish) -> None:
-    """Her token says that she exists before anything of her has come through."""
+    """Their token says that they exist before anything of them has come through."""
     await coach.visit("/dashboard")
     await coach.ready("quiet")
     await expect(coach.pill).to_contain_text("1 of 7 steps done")

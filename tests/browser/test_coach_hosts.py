@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.agents.delivery.world import World
 from tests.browser.coach_page import OFFER
-from tests.delivery.world import World
 
 pytestmark = pytest.mark.usefixtures("no_console_errors")
 

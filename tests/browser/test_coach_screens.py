@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from tests.agents.delivery.world import World
 from tests.browser.coach_page import CONGRATULATIONS
 from tests.browser.conftest import CheckAxe, Screenshot
 from tests.browser.test_coach import MakeCoach, coach_of, reach
-from tests.delivery.world import World
 
 __all__ = ["coach_of"]
 pytestmark = pytest.mark.usefixtures("no_console_errors")

@@ -12,9 +12,9 @@ from playwright.async_api import BrowserContext, Page, Route, expect
 
 from api.auth import sign
 from runtime.settings import Settings
+from tests.agents.delivery.world import World
 from tests.browser.coach_page import CONGRATULATIONS, HEALTHY, CoachPage
 from tests.browser.test_coach import MakeCoach, coach_of, reach
-from tests.delivery.world import World
 
 __all__ = ["coach_of"]
 
@@ -146,7 +146,7 @@ async def test_a_token_that_is_no_good_ends_in_words_not_in_a_loop(
     assert len(asked) == 2, "one try, and one with a token asked for again"
 
 
-async def test_an_expired_token_is_replaced_without_her_noticing(
+async def test_an_expired_token_is_replaced_without_their_noticing(
     coach_of: MakeCoach, browser_settings: Settings, token: Callable[..., str]
 ) -> None:
     coach = await coach_of()
@@ -167,7 +167,7 @@ async def test_an_expired_token_is_replaced_without_her_noticing(
 
 
 async def test_a_hidden_tab_keeps_no_line_open(coach_of: MakeCoach, world: World) -> None:
-    """Browsers allow few connections to one host; what was missed comes when she looks again."""
+    """Browsers allow few connections to one host; what was missed comes when they look again."""
     coach = await coach_of()
     await coach.visit()
     await coach.ready()

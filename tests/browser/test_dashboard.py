@@ -13,9 +13,9 @@ import pytest
 from playwright.async_api import Page, expect
 
 from scoring.time import DAY, HOUR
+from tests.agents.delivery.world import World
+from tests.api.dashboard.conftest import add_changes
 from tests.browser.conftest import CheckAxe, Screenshot
-from tests.dashboard.conftest import add_changes
-from tests.delivery.world import World
 from topics.time import format_time
 
 pytestmark = pytest.mark.usefixtures("no_console_errors")
@@ -34,7 +34,7 @@ def now_ms() -> int:
 
 @pytest.fixture
 def sign_in(page: Page, api_url: str, token: Callable[..., str]) -> SignIn:
-    """Sign an agent in at the login, as she does it."""
+    """Sign an agent in at the login, as they do it."""
 
     async def signed_in() -> None:
         await page.goto(f"{api_url}/dashboard")
@@ -92,7 +92,7 @@ async def test_from_the_call_list_to_a_call_that_is_booked(
     await someone_at_risk(world, "Amber & Ash Films", churn_probability=0.99)
     await sign_in()
     calls = page.get_by_role("region", name="Call now")
-    await expect(calls.get_by_text("Overdue for her rhythm of logins").first).to_be_visible()
+    await expect(calls.get_by_text("Overdue for their rhythm of logins").first).to_be_visible()
     await calls.get_by_role("link", name="Amber & Ash Films").click()
     await expect(page.get_by_role("heading", name="Amber & Ash Films")).to_be_visible()
     assert await page.evaluate(IS_DRAWN, "score")
@@ -103,7 +103,7 @@ async def test_from_the_call_list_to_a_call_that_is_booked(
     await screenshot(page, "dashboard-call-booked", full_page=True)
 
 
-async def test_hold_note_and_message_from_her_page(
+async def test_hold_note_and_message_from_their_page(
     page: Page, api_url: str, world: World, sign_in: SignIn
 ) -> None:
     supplier_id = await someone_at_risk(world, "Fern & Fiddle")
@@ -220,7 +220,7 @@ async def test_a_dead_letter_is_mended_and_published(
     await expect(page.get_by_text("published again, to the topic it came from")).to_be_visible()
     found = page.get_by_role("heading", name=f"Supplier {supplier_id[:8]}")
     deadline = time.monotonic() + 60
-    while True:  # until the worker has read it, nobody knows her
+    while True:  # until the worker has read it, nobody knows them
         answer = await page.request.get(f"{api_url}/dashboard/suppliers/{supplier_id}")
         if answer.ok:
             break

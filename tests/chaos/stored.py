@@ -8,8 +8,8 @@ from uuid import UUID, uuid5
 
 import psycopg
 
-from scoring.policy import Policy
-from tests.chaos.log import Outcome
+from scoring.decisions.policy import Policy
+from tests.reference.logs import Outcome
 from topics.time import parse_time
 
 

@@ -1,4 +1,4 @@
-"""Worker processes for tests: the real `success worker`, killed and stopped on purpose."""
+"""Processes of services for tests: the real `success worker` and its like, killed and stopped on purpose."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -15,21 +17,28 @@ import psutil
 
 from runtime.settings import Settings
 
-READY_S = 60.0
+READY_S = 180.0
 STOP_S = 40.0
 READY = "success.worker: ready"
+"""What a worker says."""
 
 
-class WorkerProcess:
-    """A supervised `success worker` with its log."""
+class ServiceProcess:
+    """A supervised service, such as `success worker`, with its log."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Path,
+        *command: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._log = log
         self._ready_before = 0
         with log.open("ab") as output:
             self.supervisor = psutil.Popen(
-                [sys.executable, "-c", "from cli.main import main; main()", "worker"],
-                env={**os.environ, **settings.as_env()},
+                [sys.executable, "-c", "from cli.main import main; main()", *command],
+                env={**os.environ, **settings.as_env(), **(environment or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -40,7 +49,7 @@ class WorkerProcess:
     def __exit__(self, *_: object) -> None:
         """Leave no process behind."""
         for process in [*self._children(), self.supervisor]:
-            if process.is_running():
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
         self.supervisor.wait()
 
@@ -78,7 +87,8 @@ class WorkerProcess:
         children = self._children()
         self.supervisor.kill()
         for child in children:
-            child.kill()
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         self.supervisor.wait()
 
     async def ready(self) -> None:
@@ -97,6 +107,13 @@ class WorkerProcess:
     def log(self) -> str:
         """What it has logged so far."""
         return self._log.read_text(errors="replace")
+
+
+class WorkerProcess(ServiceProcess):
+    """A supervised `success worker`."""
+
+    def __init__(self, settings: Settings, log: Path, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(settings, log, "worker", environment=environment)
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -1,4 +1,4 @@
-"""The facts of one supplier: each a function of the complete list of her accepted events, and of a time.
+"""The facts of one supplier: each a function of the complete list of their accepted events, and of a time.
 
 Part of the naive second implementation (`naive.py`): contract sections 3 and 5, read on their own.
 Slow on purpose. Times are milliseconds since the epoch, UTC; points and sums exact fractions.

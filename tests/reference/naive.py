@@ -9,6 +9,8 @@ The facts and the score at a time are in `history.py`; here are the clock, the l
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -35,7 +37,7 @@ NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://wedsync.example/success")
 
 
 class Signal(NamedTuple):
-    """What the supplier's events or her silence brought: type, id, time it stands for in ms, data."""
+    """What the supplier's events or their silence brought: type, id, time it stands for in ms, data."""
 
     type: str
     id: str
@@ -82,7 +84,7 @@ def level_after(previous: str | None, total: Fraction) -> str:
 
 
 class NaiveSupplier:
-    """One supplier: `apply` her events in the order of arrival, `advance` through silence, `snapshot`."""
+    """One supplier: `apply` their events in the order of arrival, `advance` through silence, `snapshot`."""
 
     def __init__(self, supplier_id: str) -> None:
         self.id = supplier_id
@@ -90,20 +92,39 @@ class NaiveSupplier:
         self.history = History()
         self.evaluations: list[Evaluation] = []
         self.signals: list[Signal] = []
+        self.applied: list[
+            tuple[tuple[str, str], int]
+        ] = []  # what was applied, and where the clock stood then
+        self.seqs: list[tuple[Any, int]] = []  # by event and not by its id, which counts again once forgotten
+        self.goals_taken = 0  # so many events have had their goals told by one
         self.taken = 0  # so many evaluations have had their changes told by a snapshot
 
     # -- what callers do -------------------------------------------------------------------------------
 
     def apply(self, event: Any) -> list[Signal]:
         """Fire what is due at or before the event, then count it; a repeated (source, id) does nothing."""
-        if self.history.knows(event):
+        if self._remembers(event):
             return []
         before = len(self.signals)
         self.advance(event.at)
         self.clock = event.at if self.clock is None else max(self.clock, event.at)
+        self.applied.append(((event.source, event.id), self.clock))
         self.history.add(event)
         self._after_event(event)
         return self.signals[before:]
+
+    def _remembers(self, event: Any) -> bool:
+        """Forgotten when 256 later ones were applied, or the clock is 7 days past where it stood then.
+
+        The clock is where the event finds it: what is due at its time has fired.
+        """
+        stood = [clock for identity, clock in self.applied[-256:] if identity == (event.source, event.id)]
+        if not stood:
+            return False
+        found = deepcopy(self)
+        found.advance(event.at)
+        assert found.clock is not None
+        return found.clock < max(stood) + 7 * DAY
 
     def advance(self, to_ms: int) -> list[Signal]:
         """Fire everything due at or before `to_ms`, in due order; the clock moves to due times only."""
@@ -182,6 +203,7 @@ class NaiveSupplier:
         key = f"{event.source}|{event.id}"
         assert self.clock is not None
         self._evaluate(self.clock, event.id, key, seq=self._seq() + 1)
+        self.seqs.append((event, self._seq()))
         for milestone in MILESTONES:
             if self._reaches(milestone, event) and not self._emitted("milestone", milestone):
                 data = {"milestone": milestone, "seq": self._seq(), "cause_type": event.type}
@@ -215,7 +237,7 @@ class NaiveSupplier:
             holds = newest(events[:number]).data.plan
             if holds != plan:
                 plan = holds
-                began = next(e.seq for e in self.evaluations if e.cause_key == f"{event.source}|{event.id}")
+                began = next(seq for applied, seq in self.seqs if applied is event)
         return began
 
     def _emitted(self, kind: str, name: str) -> list[Signal]:
@@ -282,18 +304,20 @@ class NaiveSupplier:
     # -- the snapshot ----------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """The data of `success.health.updated`: as of the last event or change of the sum.
+        """The data of `success.health.updated`, as of the clock.
 
-        Only the counts of active clients and of journey emails go with the clock, which may have moved since.
-        Its `changes` are those since the last snapshot; taking one means they are not owed again.
+        Its `changes` and `goals` are those since the last snapshot; taking one means they are not owed again.
         """
         now = next(evaluation for evaluation in self.evaluations if evaluation.seq == self._seq())
-        t, clock = now.at, self.clock if self.clock is not None else now.at
+        t = clock = self.clock if self.clock is not None else now.at
         metrics = {name: float(value) for name, value in self.history.metrics(t).items()}
         cancelled = self.history.cancelled()
         return {
             "seq": now.seq,
             "calculated_at": rfc3339(t),
+            "conditions": dict(
+                Counter(s.data["condition"] for s in self.signals if s.type == "success.condition.met")
+            ),
             "score": now.score,
             "sum": float(now.total),
             "level": now.level,
@@ -318,6 +342,7 @@ class NaiveSupplier:
             "cancelled": cancelled is not None,
             "cancelled_at": rfc3339(cancelled.at if cancelled else None),
             "last_goals": {name: rfc3339(self.history.last(name)) for name in GOALS if self.history.of(name)},
+            "goals": self._take_goals(),
             **self._forecast(),
             "changes": self._take_changes(),
         }
@@ -348,6 +373,15 @@ class NaiveSupplier:
             "next_level_at": rfc3339(level_at),
         }
 
+    def _take_goals(self) -> dict[str, list[str | None]]:
+        """The times of the goal events since the last snapshot, as they came."""
+        events, self.goals_taken = self.history.events[self.goals_taken :], len(self.history.events)
+        return {
+            name: [rfc3339(event.at) for event in events if event.type == name]
+            for name in GOALS
+            if any(event.type == name for event in events)
+        }
+
     def _take_changes(self) -> list[dict[str, Any]]:
         numbers = self._visible_changes()
         owed = []
@@ -357,7 +391,7 @@ class NaiveSupplier:
             change = self.evaluations[number]
             owed.append(
                 {
-                    "id": change_id(self.id, change.cause_key),
+                    "id": change_id(self.id, change.seq),
                     "at": rfc3339(change.at),
                     "seq": change.seq,
                     "score": change.score,
@@ -369,9 +403,9 @@ class NaiveSupplier:
         return owed
 
 
-def change_id(supplier_id: str, cause: str) -> str:
-    """UUIDv8 of the XXH3 digest of supplier and cause (docs/scoring.md)."""
-    digest = int.from_bytes(xxhash.xxh3_128_digest(f"{supplier_id}|{cause}".encode()))
+def change_id(supplier_id: str, seq: int) -> str:
+    """UUIDv8 of the XXH3 digest of supplier and seq (docs/scoring.md)."""
+    digest = int.from_bytes(xxhash.xxh3_128_digest(f"{supplier_id}|{seq}".encode()))
     digest = digest & ~(0xF << 76) | 8 << 76
     digest = digest & ~(0x3 << 62) | 2 << 62
     return str(uuid.UUID(int=digest))

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
+import psycopg
 import pytest
+from aiokafka.errors import RequestTimedOutError
 
-from agents.outbox_publisher import publish_all
+from agents.delivery.outbox import keep_doing, publish_all
+from runtime.away import BackOff, Wait
 from store import outbox
 from store.database import Role, open_pool
 from store.outbox import Event
+from tests.store.waiting import until_somebody_waits
 
 pytestmark = pytest.mark.stack
 
@@ -66,15 +71,69 @@ async def test_publishing_prunes_what_is_older_than_a_week(database_url):
     await pool.close()
 
 
-async def test_two_publishers_never_hold_the_same_event(database_url):
+async def test_no_transaction_waits_for_kafka_and_a_second_publisher_waits_for_the_first(database_url):
     pool = await open_pool(database_url, Role.WRITER)
-    async with pool.connection() as one:
-        await outbox.add(one, EVENTS)
-    async with pool.connection() as one, pool.connection() as two:
-        first = await outbox.fetch_unpublished(one, 2)
-        second = await outbox.fetch_unpublished(two, 10)
-        assert {event.id for event in first}.isdisjoint(event.id for event in second)
-        assert len(first) + len(second) == len(EVENTS)
-        await one.rollback()
-        assert await outbox.fetch_unpublished(one, 2) == first
+    async with pool.connection() as conn:
+        await outbox.add(conn, EVENTS)
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+    sent = []
+
+    async def kafka(events):
+        sent.extend(events)
+        arrived.set()
+        await go_on.wait()
+
+    first = asyncio.create_task(publish_all(pool, kafka))
+    await arrived.wait()
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as conn:
+        rows = await conn.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() AND (xact_start IS NOT NULL OR state LIKE 'idle in transaction%')"
+        )
+        assert await rows.fetchone() == (0,)
+    second = asyncio.create_task(publish_all(pool, kafka))
+    await until_somebody_waits(database_url)
+    go_on.set()
+    assert [await first, await second] == [5, 0]
+    assert sent == EVENTS
     await pool.close()
+
+
+async def test_a_publisher_that_died_is_followed_by_another_which_says_the_same_again(database_url):
+    pool = await open_pool(database_url, Role.WRITER)
+    async with pool.connection() as conn:
+        await outbox.add(conn, EVENTS)
+    sent = []
+
+    async def breaks(_events):
+        raise RequestTimedOutError
+
+    async def works(events):
+        sent.extend(events)
+
+    with pytest.raises(RequestTimedOutError):
+        await publish_all(pool, breaks)
+    assert await publish_all(pool, works) == 5
+    assert sent == EVENTS
+    await pool.close()
+
+
+async def test_publishing_goes_on_when_what_was_away_is_back_and_raises_what_waiting_does_not_mend():
+    answers = [
+        RequestTimedOutError(),
+        psycopg.errors.ReadOnlySqlTransaction("cannot execute UPDATE"),
+        psycopg.errors.IdleInTransactionSessionTimeout("terminating connection"),
+        None,
+        TypeError("a bug"),
+    ]
+    wait = Wait("the outbox", back_off=BackOff(0.001, 0.001))
+    wake = asyncio.Event()
+
+    async def step():
+        wake.set()
+        if error := answers.pop(0):
+            raise error
+
+    with pytest.raises(TypeError, match="a bug"):
+        await keep_doing(step, wake, 3600, wait)
+    assert answers == []

@@ -15,7 +15,7 @@ ROOT = Path(store.__file__).parents[1]
 SOURCES = [
     path.read_text()
     for package in ("store", "agents", "api", "cli", "replay")
-    for path in ROOT.glob(f"{package}/*.py")
+    for path in ROOT.glob(f"{package}/**/*.py")
 ]
 FILES = sorted(path.stem for path in SQL.glob("*.sql"))
 QUERIES = [(file, name) for file in FILES for name in load(file)]

@@ -1,4 +1,4 @@
-"""A supplier's token reads her own rows, an agent's all; without a token there is nothing to see."""
+"""A supplier's token reads their own rows, an agent's all; without a token there is nothing to see."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_reader_and_api_may_not_write_what_is_not_theirs(two_suppliers, statemen
                 conn.execute(statement)
 
 
-def test_a_supplier_books_calls_for_herself_only(two_suppliers):
+def test_a_supplier_books_calls_for_themselves_only(two_suppliers):
     book = "INSERT INTO support_interactions (supplier_id, interaction_type) VALUES (%s, 'onboarding_call')"
     with psycopg.connect(two_suppliers) as conn:
         conn.execute("SET ROLE success_api")

@@ -59,6 +59,8 @@ REASONS = (
     "erased",
     "superseded",
     "holdout",
+    "nothing_to_say",
+    "rules_changed",
     "stale",
     "expired",
 )

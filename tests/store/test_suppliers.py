@@ -1,4 +1,4 @@
-"""The race between writing about a supplier and erasing her: whoever comes first, nothing of her is left."""
+"""The race between writing about a supplier and erasing them: whoever comes first, nothing of them is left."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from runtime.keys import Keys
 from store import suppliers
 from store.database import Role, open_pool
 from tests.store.waiting import until_somebody_waits
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.stack
 
 SARAH, EMMA = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-KEY = b"a key for tests"
+KEY = Keys("a key for tests")
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
@@ -86,4 +87,4 @@ async def test_another_key_knows_nobody(pool):
     async with pool.connection() as conn:
         await erase(conn, SARAH)
         assert await suppliers.lock(conn, {SARAH}, KEY) == set()
-        assert await suppliers.lock(conn, {SARAH}, b"another key") == {SARAH}
+        assert await suppliers.lock(conn, {SARAH}, Keys("another key")) == {SARAH}

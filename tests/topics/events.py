@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from topics.activity_types import ACTIVITY_TYPES
+from topics.activity_types import PLAIN
 
 SUPPLIER = "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10"
 KEY = SUPPLIER.encode()
@@ -97,9 +97,9 @@ field_values = {
 @st.composite
 def events(draw: st.DrawFn) -> dict[str, Any]:
     """Good and bad CloudEvents: fields left out, replaced by any JSON, or by values near the edge of good."""
-    kind = draw(st.sampled_from([*ACTIVITY_TYPES, "form.burnt"]))
+    kind = draw(st.sampled_from([*PLAIN.types, "form.burnt"]))
     made = event(kind, time=draw(st.just(AT) | times), id=draw(texts), source=draw(texts))
-    fields = list(ACTIVITY_TYPES[kind].data_model.model_fields) if kind in ACTIVITY_TYPES else []
+    fields = list(PLAIN.types[kind].data_model.model_fields) if kind in PLAIN.types else []
     data: dict[str, Any] = {
         name: draw(field_values.get(name, texts) | st.just(DATA[kind].get(name)))
         for name in fields
@@ -110,6 +110,8 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
     for target in (made, made.get("data")):
         if isinstance(target, dict) and target:
             _spoil(draw, target)
+    if draw(st.integers(0, 9)) == 0:
+        made["data_base64"] = draw(st.just("e30=") | json_values)
     return made | draw(st.dictionaries(texts, json_values, max_size=1))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from topics.activity_types import ACTIVITY_TYPES
+import pytest
+
+from topics.activity_types import PLAIN
 from topics.catalog import ACTIVITY, DEAD_LETTERS, HEALTH, MAX_ACTIVITY_BYTES, PROFILES, TOPICS, full_name
-from topics.dead_letters import dead_letter_headers
-from topics.decoding import MAX_VALUE_BYTES
+from topics.decoding import MAX_VALUE_BYTES, Refusal, decode
+from topics.outcome import REASON_CODES, UNREADABLE_HEADER, dead_letter, dead_letter_headers
 
 DAY_MS = 86_400_000
 
@@ -58,12 +60,47 @@ def test_a_dead_letter_keeps_its_headers_and_says_why_and_where():
     }
 
 
+MUCH = b"x" * 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers", "kept"),
+    [
+        (b"k", MUCH, [("h", b"1")], (b"k", b"", {"h"})),
+        (b"k", b"v", [("h", MUCH)], (None, b"", set())),
+        (MUCH, None, [], (None, b"", set())),
+        (b"k", b"v" * 1_048_576, [("h", None)], (b"k", b"v" * 1_048_576, {"h"})),
+    ],
+)
+def test_a_dead_letter_fits_into_its_topic_whatever_came(key, value, headers, kept):
+    letter_key, letter_value, letter_headers = dead_letter(
+        "wrong_field: " + "r" * 10_000, (ACTIVITY, 0, 1), key, value, headers
+    )
+    assert (letter_key, letter_value) == kept[:2]
+    names = {name for name, _ in letter_headers}
+    assert names - {"error", "topic", "partition", "offset"} == kept[2]
+    size = len(letter_key or b"") + len(letter_value or b"")
+    size += sum(len(name) + len(held or b"") + 20 for name, held in letter_headers)
+    assert size < int(TOPICS[DEAD_LETTERS].config["max.message.bytes"])
+    assert (b"left out" in dict(letter_headers)["error"]) == (kept[1] == b"")
+
+
+def test_what_kafkas_client_could_not_read_is_refused_with_its_reason_which_no_letter_repeats():
+    reason = "unreadable: the name of a header is not UTF-8 text (ff)"
+    headers = [("traceparent", b"00"), (UNREADABLE_HEADER, reason.encode())]
+    verdict = decode(b"k", b"{}", headers, 0)
+    assert isinstance(verdict, Refusal)
+    assert (verdict.reason, verdict.code in REASON_CODES) == (reason, True)
+    _, _, kept = dead_letter(reason, (ACTIVITY, 0, 1), b"k", b"{}", headers)
+    assert [name for name, _ in kept] == ["traceparent", "error", "topic", "partition", "offset"]
+
+
 def test_a_full_name_is_the_prefix_and_the_name():
     assert full_name("eu.", ACTIVITY) == "eu.supplier.activity"
 
 
 def test_every_model_and_every_field_of_activity_is_described():
-    for kind in ACTIVITY_TYPES.values():
+    for kind in PLAIN.types.values():
         assert kind.model.__doc__
         for name, field in kind.data_model.model_fields.items():
             described = str(kind.data_model.model_json_schema()["properties"][name])

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from tests.topics.events import DATA, SUPPLIER, event, events
-from topics.activity_types import ACTIVITY_TYPES
+from topics.activity_types import PLAIN
 from topics.catalog import ACTIVITY, PROFILES, TOPICS
 from topics.decoding import ActivityEvent
-from topics.generate import SCHEMAS, render
 from topics.judging import judge_structured
+from topics.schemas.generate import SCHEMAS, render
 
 # The AsyncAPI initiative's own schema of the document (npm @asyncapi/specs 6.11.1, Apache-2.0).
 OFFICIAL = Path(__file__).with_name("asyncapi-3.0.0.schema.json.gz")
@@ -32,8 +32,8 @@ def schema_of(topic: str) -> Any:
 
 
 def test_the_generated_files_are_fresh():
-    """Otherwise: `python -m topics.generate`."""
-    there = {path.name: path.read_text() for path in SCHEMAS.iterdir()}
+    """Otherwise: `python -m topics.schemas.generate`."""
+    there = {path.name: path.read_text() for path in SCHEMAS.glob("*.json")}
     assert there == render()
 
 
@@ -54,7 +54,7 @@ def test_the_asyncapi_document_is_valid_by_the_official_schema(document):
 def test_the_asyncapi_document_has_every_topic_and_every_event(document):
     assert {channel["address"] for channel in document["channels"].values()} == set(TOPICS)
     names = {message["name"] for message in document["components"]["messages"].values()}
-    assert set(ACTIVITY_TYPES) < names
+    assert set(PLAIN.types) < names
     received = [
         operation for operation in document["operations"].values() if operation["action"] == "receive"
     ]

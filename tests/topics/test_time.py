@@ -78,7 +78,7 @@ def test_what_is_written_reads_back(ms):
 
 
 @given(
-    st.datetimes(datetime(1971, 1, 1), datetime(9998, 12, 31)),  # noqa: DTZ001 - hypothesis wants naive limits
+    st.datetimes(datetime(1971, 1, 1), datetime(9989, 12, 30)),  # noqa: DTZ001 - hypothesis wants naive limits
     st.integers(-23 * 60 - 59, 23 * 60 + 59),
 )
 def test_every_moment_in_every_zone_is_read_exactly(moment, offset_minutes):

@@ -1,0 +1,1 @@
+"""*Today*: whom to call now and why, who changed, what goes out."""

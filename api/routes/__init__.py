@@ -1,0 +1,1 @@
+"""The HTTP API's resources, one module a resource; `api/app.py` lists them."""

@@ -1,0 +1,1 @@
+"""What mail providers report, each in its own way: verified as it documents, and read into one model."""

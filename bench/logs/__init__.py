@@ -1,0 +1,1 @@
+"""Logs to measure with, and loading them into Kafka."""

@@ -1,0 +1,1 @@
+"""Commands for operators: topics, tables, checks, and what is done to one supplier by name."""

@@ -1,0 +1,1 @@
+"""Commands for analysts: they read the log and the tables, and send nothing."""

@@ -1,0 +1,1 @@
+"""Commands that run as services: worker, deliver, api, shadow."""

@@ -1,0 +1,1 @@
+"""The churn model: samples of a log, its fit, how well it does, and the file that scoring reads."""

@@ -1,0 +1,1 @@
+"""What-ifs: two variants of one replay compared, as numbers and as a report."""

@@ -1,0 +1,1 @@
+"""What the dashboard's pages read: pages of indexes and small tallies."""

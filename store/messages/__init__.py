@@ -1,0 +1,1 @@
+"""Interventions and what becomes of them: rows, claims, outcomes, feedback, shadow decisions."""

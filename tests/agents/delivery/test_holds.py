@@ -1,0 +1,125 @@
+"""An agent holds a supplier: nothing reaches them until they are released, and the audit log says who did it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from store.audit import Actor
+from store.people import holds
+from tests.agents.delivery.mail_server import MailServer
+from tests.agents.delivery.world import NOW, World
+
+pytestmark = pytest.mark.stack
+EMMA = Actor("agent", "emma")
+
+
+async def hold(world: World, supplier: str, note: str = "") -> bool:
+    async with world.pool.connection() as conn:
+        return await holds.hold(conn, EMMA, supplier, world.clock.now_ms(), note)
+
+
+async def release(world: World, supplier: str) -> bool:
+    async with world.pool.connection() as conn:
+        return await holds.release(conn, EMMA, supplier, world.clock.now_ms())
+
+
+async def test_a_held_supplier_gets_nothing_on_any_channel(world: World, mail_server: MailServer) -> None:
+    supplier = await world.supplier()
+    await world.health(supplier, level="critical", score=31)
+    rows = [
+        await world.row(supplier, name) for name in ("low_client_adoption", "signed_up", "became_critical")
+    ]
+    await hold(world, supplier)
+
+    await world.delivery().deliver_due()
+
+    assert [await world.status(row) for row in rows] == [("suppressed", "held")] * 3
+    assert (await world.find(rows[0]))["metadata"]["held"] is True
+    assert mail_server.tried == 0
+
+
+async def test_a_released_supplier_gets_what_comes_next(world: World, mail_server: MailServer) -> None:
+    supplier = await world.supplier()
+    await hold(world, supplier)
+    await release(world, supplier)
+    row = await world.row(supplier, "low_client_adoption")
+
+    await world.delivery().deliver_due()
+
+    assert await world.status(row) == ("sent", None)
+    assert mail_server.tried == 1
+
+
+async def test_the_audit_log_says_who_held_and_released_and_when(world: World) -> None:
+    supplier = await world.supplier()
+
+    assert await hold(world, supplier, "talks to Tom about their plan")
+    assert not await hold(world, supplier)
+    async with world.pool.connection() as conn:
+        found = await holds.find(conn, supplier)
+    assert found is not None
+    assert (found.held_by, found.note) == ("emma", "talks to Tom about their plan")
+    assert await release(world, supplier)
+    assert not await release(world, supplier)
+
+    log = await world.query("SELECT * FROM audit_log ORDER BY id")
+    assert [(each["actor"], each["actor_role"], each["action"]) for each in log] == [
+        ("emma", "agent", "messages.held"),
+        ("emma", "agent", "messages.released"),
+    ]
+    assert {str(each["supplier_id"]) for each in log} == {supplier}
+    assert {each["at"].timestamp() * 1000 for each in log} == {NOW}
+
+
+async def test_nobody_unknown_is_held(world: World) -> None:
+    with pytest.raises(holds.UnknownSupplierError):
+        await hold(world, str(uuid4()))
+
+
+@pytest.mark.parametrize(("role", "may"), [("agent", True), ("supplier", False)])
+async def test_agents_hold_and_suppliers_do_not(world: World, role: str, may: bool) -> None:
+    supplier = await world.supplier()
+    claims = json.dumps({"role": role, "sub": EMMA.id if may else supplier})
+    async with await psycopg.AsyncConnection.connect(world.settings.database_url) as conn:
+        await conn.execute("SET ROLE success_api")
+        await conn.execute("SELECT set_config('request.jwt.claims', %s, true)", (claims,))
+        if may:
+            assert await holds.hold(conn, EMMA, supplier, NOW)
+            assert await holds.release(conn, EMMA, supplier, NOW)
+        else:
+            with pytest.raises(errors.InsufficientPrivilege):
+                await holds.hold(conn, EMMA, supplier, NOW)
+
+
+async def success_hold(world: World, *arguments: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from cli.main import main; main()",
+        "hold",
+        *arguments,
+        env=os.environ | world.settings.as_env(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode().strip(), err.decode().strip()
+
+
+async def test_the_command_holds_and_releases(world: World) -> None:
+    supplier = await world.supplier()
+
+    assert await success_hold(world, supplier, "--by", "emma") == (0, f"held {supplier}", "")
+    assert await success_hold(world, supplier) == (0, f"{supplier} is held already", "")
+    assert await success_hold(world, supplier, "--release") == (0, f"released {supplier}", "")
+    code, _, err = await success_hold(world, str(uuid4()))
+    assert code == 1
+    assert "no supplier has the id" in err

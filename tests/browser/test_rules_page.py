@@ -1,0 +1,204 @@
+"""The rules as an agent works on them: a draft, a mistake mended, put into force, seen in the history, rolled back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from api.app import build_app
+from embedded.registry import Addresses
+from runtime.configuration import OUR_TEMPLATES
+from runtime.settings import Settings
+from tests.agents.activating import activate
+from tests.browser.conftest import CheckAxe, Screenshot
+from tests.browser.serving import free_ports, serving
+from tests.browser.test_dashboard import NO_OVERFLOW, SIZES
+from tests.conftest import own_settings
+
+pytestmark = pytest.mark.usefixtures("no_console_errors")
+
+Open = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture(scope="module")
+def rules_settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of these tests' own, as what is in force is so for everybody; Emma may change it."""
+    [port] = free_ports(1)
+    where = tmp_path_factory.mktemp("rules") / "state"
+    url = f"http://127.0.0.1:{port}"
+    with own_settings(stack, where, api_port=port, public_url=url, rules_editors="emma") as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def rules_url(rules_settings: Settings) -> Iterator[str]:
+    """The address of their API."""
+    with serving(build_app(rules_settings), rules_settings.api_port) as served:
+        yield served
+
+
+async def other_words(settings: Settings, folder: Path, said: str) -> int:
+    """A version in which a letter ends otherwise, as `success config activate` puts it into force."""
+    letter = folder / "templates" / "email" / "quick_win.txt"
+    letter.parent.mkdir(parents=True)
+    letter.write_text((OUR_TEMPLATES / "email" / "quick_win.txt").read_text("utf-8") + f"\n{said}\n", "utf-8")
+    return await activate(settings, folder, "[levels]\nhealthy = 72\n")
+
+
+@pytest.fixture
+def open_as(page: Page, rules_url: str, token: Callable[..., str]) -> Open:
+    """Sign an agent in and go to an address."""
+
+    async def opened(path: str, agent: str = "emma") -> None:
+        await page.goto(f"{rules_url}/dashboard")
+        await page.get_by_label("Your token").fill(token("agent", agent))
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("heading", name="Today", exact=True)).to_be_visible()
+        await page.goto(f"{rules_url}/dashboard{path}")
+
+    return opened
+
+
+async def put_into_force(page: Page, field: str, value: str, note: str) -> None:
+    await page.get_by_label(field, exact=True).fill(value)
+    await page.get_by_label("Why, for the history").fill(note)
+    await page.get_by_role("button", name="Put into force").click()
+    await expect(page.get_by_role("status")).to_contain_text("It is in force")
+
+
+async def test_from_a_draft_with_a_mistake_to_a_version_that_is_rolled_back(
+    page: Page, open_as: Open, axe: CheckAxe, screenshot: Screenshot
+) -> None:
+    await open_as("/rules")
+    await expect(page.get_by_role("heading", name="In force: what ships")).to_be_visible()
+    await page.get_by_role("link", name="Change numbers").click()
+    changes = page.get_by_role("region", name="What it says otherwise")
+    await expect(changes).to_contain_text("Nothing yet")
+
+    at_most = page.get_by_label("At most", exact=True)
+    await at_most.fill("few")
+    await expect(changes).to_contain_text("The draft: [caps], field 'total'")
+    await axe(page)
+    await screenshot(page, "rules-draft-mistake", full_page=True)
+    await at_most.fill("2")
+    row = changes.get_by_role("listitem").filter(has_text="caps.total")
+    await expect(row).to_contain_text("2")
+    await page.get_by_role("checkbox", name="became_at_risk").uncheck()
+    await expect(changes).to_contain_text("trigger became_at_risk")
+    await expect(changes).to_contain_text(
+        "success replay --set caps.total=2 --set trigger.became_at_risk=off"
+    )
+    await axe(page)
+    await screenshot(page, "rules-draft-changed", full_page=True)
+
+    await page.get_by_role("button", name="Put into force").click()  # the browser asks for the note
+    await expect(page.get_by_label("Why, for the history")).to_be_focused()
+    await page.get_by_label("Why, for the history").fill("two are enough")
+    await page.get_by_role("button", name="Put into force").click()
+    await expect(page.get_by_role("status")).to_contain_text("It is in force")
+    history = page.get_by_role("region", name="History")
+    newest = history.get_by_role("row").nth(1)
+    await expect(newest).to_contain_text("two are enough")
+    number = int(re.findall(r"Version (\d+)", await newest.inner_text())[0])
+    await expect(page.get_by_role("region", name="Policy in force")).to_contain_text("At most 2 messages")
+
+    await page.goto(page.url.partition("?")[0] + "/draft")
+    await put_into_force(page, "At most", "1", "one is enough")
+    await page.get_by_role("link", name=f"Version {number}", exact=True).click()
+    await expect(page.get_by_role("region", name="What it says otherwise")).to_contain_text("caps.total")
+    await page.get_by_role("link", name="Put it into force again").click()
+    await expect(page.get_by_role("region", name="What that changes")).to_contain_text("caps.total")
+    await axe(page)
+    await screenshot(page, "rules-again", full_page=True)
+    await page.get_by_label("Why, for the history").fill("one was too few")
+    await page.get_by_role("button", name=f"Put version {number} into force").click()
+    await expect(page.get_by_role("status")).to_contain_text("in force again")
+    await expect(history.get_by_role("row").nth(1)).to_contain_text(f"version {number} again")
+    await expect(page.get_by_role("heading", name=f"In force: version {number + 2}")).to_be_visible()
+    await axe(page)
+
+
+async def test_a_draft_is_made_by_keys_alone(page: Page, open_as: Open) -> None:
+    await open_as("/rules/draft")
+    await page.get_by_label("At most", exact=True).focus()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("ControlOrMeta+A")
+    await page.keyboard.type("1")
+    await expect(page.get_by_role("region", name="What it says otherwise")).to_contain_text("caps.positive")
+    await page.get_by_role("checkbox", name="signed_up").focus()
+    await page.keyboard.press("Space")
+    await expect(page.get_by_role("region", name="What it says otherwise")).to_contain_text(
+        "trigger signed_up"
+    )
+    await page.get_by_label("Why, for the history").focus()
+    await page.keyboard.type("by keys")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status")).to_contain_text("It is in force")
+
+
+async def test_who_may_not_change_them_tries_and_gets_the_command(page: Page, open_as: Open) -> None:
+    await open_as("/rules", "noah")
+    await expect(page.get_by_text("SUCCESS_RULES_EDITORS")).to_be_visible()
+    await page.get_by_role("link", name="Try other numbers").click()
+    await page.get_by_label("At most", exact=True).fill("9")
+    changes = page.get_by_role("region", name="What it says otherwise")
+    await expect(changes).to_contain_text("success config activate --set caps.total=9")
+    await expect(page.get_by_role("button", name="Put into force")).to_have_count(0)
+
+
+async def test_a_letter_is_looked_at_in_a_frame_that_can_do_nothing(page: Page, open_as: Open) -> None:
+    await open_as("/rules")
+    await page.get_by_role("link", name="See the letters").click()
+    await page.get_by_role("combobox", name="Letter").select_option("no_login_7_days")
+    await page.get_by_role("combobox", name="Language").select_option("de")
+    await page.get_by_role("button", name="Show").click()
+    await page.wait_for_url(re.compile("letter=no_login_7_days&locale=de"))
+    phone = page.frame_locator("iframe.phone")
+    await expect(phone.get_by_role("heading").first).to_be_visible()
+    assert await page.locator("iframe.phone").evaluate("frame => frame.clientWidth") == 320
+    await expect(page.get_by_role("region", name="As text")).to_contain_text("Sie")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", SIZES)
+async def test_it_looks_right(
+    page: Page,
+    open_as: Open,
+    rules_url: str,
+    rules_settings: Settings,
+    tmp_path: Path,
+    axe: CheckAxe,
+    screenshot: Screenshot,
+    width: int,
+    scheme: Any,
+) -> None:
+    await page.set_viewport_size({"width": width, "height": SIZES[width]})
+    await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    await open_as("/rules/draft?set=spacing.emails%3D30h&set=trigger.celebrate_nothing%3Doff")
+    await expect(page.get_by_text("No field of this page is for trigger.celebrate_nothing")).to_be_visible()
+    await page.goto(f"{rules_url}/dashboard/rules/draft?set=spacing.emails%3D{24 + width}h")
+    await screenshot(page, f"dashboard-rules-draft-{width}-{scheme}", full_page=True)
+    assert await page.evaluate(NO_OVERFLOW), "the draft is wider than the screen"
+    if width == max(SIZES):
+        await axe(page)
+    number = await other_words(rules_settings, tmp_path / "words", f"Seen at {width} px, {scheme}, & <well>.")
+    pages = {
+        "rules": "",
+        "rules-version": f"/versions/{number}",
+        "rules-again": "/versions/1/again",
+        "rules-letters": "/letters?letter=no_login_7_days",
+    }
+    for name, path in pages.items():
+        await page.goto(f"{rules_url}/dashboard/rules{path}")
+        if name == "rules-letters":
+            await expect(page.frame_locator("iframe.phone").get_by_role("heading").first).to_be_visible()
+        await screenshot(page, f"dashboard-{name}-{width}-{scheme}", full_page=True)
+        assert await page.evaluate(NO_OVERFLOW), f"{name} is wider than the screen"
+        if width == max(SIZES):
+            await axe(page)

@@ -1,0 +1,70 @@
+"""`success config`: a folder is checked as a whole, down to branches of letters that no sample reaches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.admin.config import config, warnings
+from cli.main import run
+from runtime.configuration import load
+
+LETTER = """{% extends "email/_layout.txt" %}
+{% block subject %}Come back{% endblock %}
+{% block preheader %}Soon.{% endblock %}
+{% block why %}You get this because you have been away.{% endblock %}
+{% block body %}
+Hi{{ " " + firstName if firstName }},
+{% if occurrence > 40 %}
+{% if clientCount > 9000 %}
+{{ clientCuont }}
+{% endif %}
+{% endif %}
+{% endblock %}
+"""
+
+
+def letter(folder: Path, text: str) -> None:
+    (folder / "templates" / "email").mkdir(parents=True)
+    (folder / "templates" / "email" / "we_miss_you.txt").write_text(text, "utf-8")
+
+
+def test_what_ships_is_right(tmp_path: Path) -> None:
+    done = CliRunner().invoke(config, ["check", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "is right; digest" in done.output
+    assert "warning" not in done.output
+
+
+def test_a_slip_in_a_branch_that_no_supplier_reaches_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letter(tmp_path, LETTER)
+    assert run(["config", "check", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "we_miss_you.txt, line 9: 'clientCuont' is undefined" in said
+
+
+def test_show_says_where_each_file_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "brand.toml").write_text('name = "Lessonly"\n', "utf-8")
+    monkeypatch.setenv("SUCCESS_CONFIG_DIR", str(tmp_path))
+    said = json.loads(CliRunner().invoke(config, ["show", "--json"]).output)
+    assert said["files"]["brand.toml"] == str(tmp_path / "brand.toml")
+    assert said["digest"] == load(tmp_path).digest
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ("[caps]\npositive = 4\n", "positive = 4 can't be reached"),
+        ('[spacing]\nemails = "100h"\n', "don't fit into `window`"),
+        ("[caps]\ntotal = 0\npositive = 0\n", "lets none of its messages out"),
+        ("[caps]\ntotal = 1\npositive = 1\n", "trigger zero_clients_imported: max = 2 can't be reached"),
+    ],
+)
+def test_caps_that_cannot_work_together_are_warned_of(tmp_path: Path, policy: str, says: str) -> None:
+    (tmp_path / "policy.toml").write_text(policy, "utf-8")
+    assert any(says in warning for warning in warnings(load(tmp_path), tmp_path))

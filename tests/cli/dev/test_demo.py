@@ -1,0 +1,145 @@
+"""The demo: a clock that catches up, people who react, and the story of one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cli.dev.demo import LapseClock, Plan, _play
+from cli.dev.demo_people import People, call_times
+from cli.dev.demo_screen import held_back
+from cli.dev.demo_story import BEGINNING, SARAH, Sarah
+from embedded.process import free_port
+from embedded.registry import Addresses
+from replay.simulator.simulate import life, population
+from runtime.settings import Settings
+from scoring.time import DAY, HOUR
+from tests.conftest import migrate
+from topics.time import parse_time
+
+HEALTHY = "SELECT 1 FROM customer_health WHERE risk_level = 'healthy' AND supplier_id = %s"
+SENT = "SELECT template_used FROM success_interventions WHERE status = 'sent' AND supplier_id = %s"
+MILESTONES = "SELECT milestone_type FROM success_milestones WHERE supplier_id = %s"
+CALLS = "SELECT status FROM support_interactions WHERE supplier_id = %s"
+HELD_BACK = "SELECT reason FROM success_interventions WHERE supplier_id = %s"
+BEGINS = parse_time("2026-01-05T00:00:00Z")
+
+
+@example(1, 5e-324, [0, 1])
+@given(st.integers(1, 90), st.floats(0, 600), st.lists(st.integers(0, 100 * DAY), min_size=2))
+def test_the_clock_never_runs_back_nor_ahead_of_the_wall_and_ends_as_the_wall_s(
+    days: int, seconds: float, looks: list[int]
+) -> None:
+    started = BEGINS + days * DAY
+    clock = LapseClock(BEGINS, days, seconds, started)
+    shown = [(clock.at(started + look), started + look) for look in sorted(looks)]
+    assert all(earlier <= later for (earlier, _), (later, _) in pairwise(shown))
+    assert all(at <= wall for at, wall in shown)
+    caught_up = started + int(seconds * 1000 / max(0.5, 1 - seconds / (days * 86_400))) + 1000
+    assert clock.at(caught_up) == caught_up
+
+
+def test_people_asked_hour_by_hour_live_as_they_do_in_a_file() -> None:
+    """Nobody reacts to anything here: the demo's population is the simulator's."""
+    days, count, seed = 12, 6, 3
+    people = People(life(number, days, seed, BEGINS) for number in range(1, count + 1))
+    hourly = [entry for hour in range(days * 24 + 1) for entry in people.entries_until(BEGINS + hour * HOUR)]
+    at_once = People(life(number, days, seed, BEGINS) for number in range(1, count + 1))
+    assert sorted(entry.value for entry in hourly) == sorted(
+        entry.value for entry in at_once.entries_until(BEGINS + days * DAY)
+    )
+    assert len(hourly) == sum(1 for _ in population(count, days, seed, BEGINS))
+    times = [entry.at for entry in hourly if entry.at is not None]
+    assert times == sorted(times)
+
+
+def test_a_message_brings_somebody_back_and_their_interest_fades_again() -> None:
+    def logins(lift: float) -> list[int]:
+        one = life(4, 60, 1, BEGINS)
+        said = list(one.lines_until(BEGINS + 30 * DAY))
+        if lift:
+            one.come_back(BEGINS + 30 * DAY, lift)
+        said += one.lines_until(BEGINS + 60 * DAY)
+        return [at for at, line in said if line.get("type") == "supplier.logged_in"]
+
+    without, lifted = logins(0), logins(0.9)
+    assert BEGINS + 30 * DAY in lifted
+    assert len(lifted) > len(without)
+
+
+def test_sarah_begins_on_a_monday_morning_whenever_the_demo_does() -> None:
+    for hours in range(0, 8 * 24, 5):
+        sarah = Sarah(BEGINS + hours * HOUR)
+        at = datetime.fromtimestamp(sarah.signed_up_at / 1000, UTC)
+        assert (at.weekday(), at.hour) == (0, 9)
+        assert sarah.signed_up_at >= BEGINS + hours * HOUR + 11 * DAY
+        lines = list(sarah.lines_until(sarah.signed_up_at + 20 * DAY))
+        assert len(lines) == len(BEGINNING) + 1  # the profile; and nothing more until somebody writes
+
+
+def test_calls_are_asked_for_on_weekday_mornings_in_their_own_time() -> None:
+    for day in range(7):
+        times = call_times(SARAH, BEGINS + day * DAY + 13 * HOUR)
+        assert times
+        assert all(datetime.fromtimestamp(at / 1000, UTC).weekday() < 5 for at in times)
+        assert {datetime.fromtimestamp(at / 1000, UTC).hour for at in times} == {10}  # January: UTC is theirs
+
+
+def test_what_was_held_back_is_one_line_in_words() -> None:
+    assert held_back([]) == "nothing was held back yet"
+    said = held_back([("weekly_cap", 12), ("healthy", 3)])
+    assert said == "not sent: 12 because weekly cap reached, 3 because they are healthy again"
+
+
+@pytest.mark.stack
+async def test_the_story_is_told_by_the_engine_itself(
+    settings: Settings, stack: Addresses, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five clients and a form, silence, the letter, the call, ten clients, healthy; all links lead somewhere."""
+    port = free_port()
+    settings = settings.model_copy(update={"api_port": port, "public_url": f"http://127.0.0.1:{port}"})
+    migrate(settings)
+    playing = asyncio.create_task(_play(settings, Path(stack.mail_dir), Plan(1, 45, 0, 1), None))
+    try:
+        await _until(lambda: bool(_rows(settings, HEALTHY)), playing)
+        async with httpx.AsyncClient(base_url=settings.public_url) as client:
+            assert (await client.get("/demo")).status_code == 200
+            assert (await client.get("/demo/dashboard", follow_redirects=True)).status_code == 200
+            assert (await client.get("/demo/coach")).headers["location"].startswith("/demo/host#")
+            assert (await client.get("/demo/now")).json()["now"]
+    finally:
+        playing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await playing
+
+    assert ("grow_client_list",) in _rows(settings, SENT)
+    assert ("ten_clients",) in _rows(settings, MILESTONES)
+    assert ("completed",) in _rows(settings, CALLS)
+    assert ("stale",) not in _rows(settings, HELD_BACK)
+    said = capsys.readouterr().out
+    assert said.index("brings five clients") < said.index("grow_client_list") < said.index("has the call")
+
+
+def _rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(settings.database_url) as conn:
+        return conn.execute(query.encode(), [SARAH.id]).fetchall()
+
+
+async def _until(met: Callable[[], bool], playing: asyncio.Task[None]) -> None:
+    deadline = time.monotonic() + 240
+    while not await asyncio.to_thread(met):
+        if playing.done():
+            await playing
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.3)

@@ -1,0 +1,18 @@
+"""The page of rules names every number that an expression may compare, as the code has them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from scoring.health.numbers import as_table
+from scoring.health.rules import SHIPPED
+
+PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
+MARKED = re.compile(r"(<!-- numbers: begin [^\n]*-->\n)(.*?)(<!-- numbers: end -->)", re.DOTALL)
+
+
+def test_the_page_has_every_number_of_a_state() -> None:
+    found = MARKED.search(PAGE.read_text("utf-8"))
+    assert found is not None
+    assert found[2].strip() == as_table(SHIPPED.numbers), "write as_table(SHIPPED.numbers) between the marks"
