@@ -73,7 +73,8 @@ class InProcessWorker:
         own = SHIPPED if policy is None else policy.rules
         self.follower = RulesFollower(settings) if grace_ms is not None else None
         """Of what is in force; None where a driver says when time passes, and nothing is activated."""
-        self._rules = None if self.follower is None else RulesInForce(self.follower, [SHIPPED, own])
+        prefix = settings.topic_prefix
+        self._rules = None if self.follower is None else RulesInForce(self.follower, [SHIPPED, own], prefix)
         self._name = instance_id or uuid4().hex
         self._pool: AsyncConnectionPool[AsyncConnection] | None = None
         self._writes = policy is not None
@@ -128,7 +129,7 @@ class InProcessWorker:
         if self._grace_ms is not None:
             self.wall_clock = WallClock(self.app.engine, self._grace_ms, self._end_of)
             self._spawn(self.wall_clock.run())
-        if self.follower is not None and self._rules is not None:
+        if self.follower is not None and self._rules is not None and self.wall_clock is not None:
             engine, producer, prefix = self.app.engine, self.app.batch_producer, self._settings.topic_prefix
             switcher = Switcher(
                 engine, self.follower, self._rules, producer, self.wall_clock, prefix, self._name

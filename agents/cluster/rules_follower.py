@@ -16,7 +16,7 @@ from agents.engine.parsing import unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiokafka import AIOKafkaConsumer
+    from aiokafka import AIOKafkaConsumer, TopicPartition
 
     from runtime.settings import Settings
     from scoring.decisions.policy import Policy
@@ -90,17 +90,19 @@ class RulesFollower:
 
     async def caught_up(self) -> RulesLog:
         """What the topic says, to its end as of now; a Kafka that is away is waited for."""
-        end = None
-        while end is None:
-            with suppress(KafkaError, OSError, TimeoutError):
-                end = (await self._consumer.end_offsets([self._place]))[self._place]
-            if end is None:
-                await asyncio.sleep(RETRY_S)
+        end = await self.end_of(self._place)
         async with self._moved:
             await self._moved.wait_for(lambda: self._error is not None or self.log.position >= end)
         if self._error is not None:
             raise self._error
         return self.log
+
+    async def end_of(self, place: TopicPartition) -> int:
+        """The end of a partition of any topic, as of now; a Kafka that is away is waited for."""
+        while True:
+            with suppress(KafkaError, OSError, TimeoutError):
+                return int((await self._consumer.end_offsets([place]))[place])
+            await asyncio.sleep(RETRY_S)
 
     async def policy(self, number: int, own: Policy) -> Policy:
         """The policy of a version, as soon as the topic says it; `own`: where it says nothing of it."""

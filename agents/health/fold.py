@@ -198,6 +198,8 @@ class PartitionFold:
     """The version that all states have seen."""
     _crowded: bool = False
     """So many events wait at one supplier that they are to be folded before more are read."""
+    read_by_others: int = 0
+    """Workers who had the partition before may have folded records below this offset."""
 
     def __post_init__(self) -> None:
         """Nothing was ever otherwise, unless somebody knows better."""
@@ -326,6 +328,14 @@ class PartitionFold:
     def version(self) -> int:
         """The newest version that the partition has a switch to, reached or not."""
         return self._timeline.newest
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the next record may have been folded by another worker, who died once its signals were out.
+
+        Those are to come out again as they were, so no switch may be placed there.
+        """
+        return self.watermark + 1 < self.read_by_others
 
     @property
     def is_behind(self) -> bool:
@@ -505,6 +515,15 @@ class PartitionFold:
     def fire_due(self, to_ms: int) -> int:
         """Fire everything due at or before `to_ms` for all suppliers, in due order; the number of signals."""
         return sum(self.firing_due(to_ms))
+
+    def let_pass(self, to_ms: int) -> bool:
+        """Let time pass to `to_ms` by a clock, with nothing fired yet; whether anything is due.
+
+        Have `only_meta` acked before anything fires: after a crash the same fires, at the same time of the stream.
+        """
+        self.stream_time = max(self.stream_time, to_ms + (self.grace_ms or 0))
+        due = self.next_due()
+        return due is not None and due <= to_ms
 
     def firing_due(self, to_ms: int) -> Generator[int, None, None]:
         """`fire_due` in slices, each with its number of signals.

@@ -125,8 +125,11 @@ class ScoringHandler:
         del error
         return None
 
-    async def measure_clock(self) -> None:
-        """Hear the brokers' time: send the partition's meta record once more. Nothing may be unflushed."""
+    async def note_time(self) -> None:
+        """Send the partition's meta record once more, with its time; the brokers' time is heard with it.
+
+        Nothing may be unflushed.
+        """
         await self.ready()
         await self._send(self.fold.only_meta())
 
@@ -198,6 +201,9 @@ async def _fire(
         if lane.closed:
             return 0
         await handler.ready()
+        await lane.flush()
+        if handler.fold.let_pass(to_ms):
+            await handler.note_time()
         for number, fired in enumerate(handler.fold.firing_due(to_ms), 1):
             signals += fired
             if stop():
@@ -221,7 +227,7 @@ async def _tell(lane: Lane) -> None:
 async def _measure_clock(lane: Lane) -> None:
     async with lane.lock:
         if isinstance(lane.handler, ScoringHandler) and lane.idle and not lane.closed:
-            await lane.handler.measure_clock()
+            await lane.handler.note_time()
 
 
 class WallClock:
@@ -251,7 +257,7 @@ class WallClock:
         for lane in list(self._engine.lanes.values()):
             if self._owes(lane):
                 await lane.to_the_end(_tell(lane))
-            if self._may_fire(lane, self._engine.now_ms()) and await self._is_at_the_end(lane):
+            if self._may_fire(lane, self._engine.now_ms()) and await self.is_at_the_end(lane):
                 await self._compare_clocks(lane)
                 now_ms = self._engine.now_ms()
                 if self._may_fire(lane, now_ms):
@@ -263,11 +269,11 @@ class WallClock:
         Hold its lock, with nothing unflushed.
         """
         silent = lane.idle and self._engine.now_ms() - lane.last_record_ms >= SILENCE_MS
-        if not silent or not await self._is_at_the_end(lane):
+        if not silent or not await self.is_at_the_end(lane):
             return None
         skew = self._engine.skew
         if skew is not None and not skew.known and isinstance(lane.handler, ScoringHandler):
-            await lane.handler.measure_clock()
+            await lane.handler.note_time()
         return self._engine.now_ms() - self._grace_ms
 
     async def _compare_clocks(self, lane: Lane) -> None:
@@ -293,7 +299,7 @@ class WallClock:
         due = lane.handler.fold.next_due()
         return due is not None and due <= now_ms - self._grace_ms
 
-    async def _is_at_the_end(self, lane: Lane) -> bool:
+    async def is_at_the_end(self, lane: Lane) -> bool:
         """Ask the broker: the end as of the last fetch may be old when the connection was lost."""
         end, position = await self._end_of(lane.tp)
         return (

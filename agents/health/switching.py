@@ -3,6 +3,8 @@
 A partition switches between two batches: what was folded is flushed, the place is written to `success.rules` and acked,
 and only then is anything folded by the new rules. Suppliers follow as they are touched; the others are brought up in
 slices, between which the stream goes on.
+
+What the partition's last worker may have folded, and told of, before it died is folded by the old rules first.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from aiokafka import TopicPartition
+
 from agents.cluster.rules_log import PARTITION, RULES, Switch
 from agents.health.handler import ScoringHandler
 from agents.health.telling import tell
-from topics.catalog import full_name
+from topics.catalog import ACTIVITY, full_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +45,18 @@ class RulesInForce:
     name.
     """
 
-    def __init__(self, follower: RulesFollower, candidates: Sequence[Rules]) -> None:
+    def __init__(self, follower: RulesFollower, candidates: Sequence[Rules], prefix: str) -> None:
         self._follower = follower
+        self._topic = full_name(prefix, ACTIVITY)
         self._candidates = tuple(candidates)
 
     async def tell(self, fold: PartitionFold) -> int:
-        """Tell a fold where its partition goes over to which rules, all there is by now; how far that was read."""
+        """Tell a fold where its partition goes over to which rules, all there is by now; how far that was read.
+
+        The first time it is told too how far others may have read before it.
+        """
+        if fold.is_told:
+            fold.read_by_others = await self._follower.end_of(TopicPartition(self._topic, fold.partition))
         log = await self._follower.caught_up()
         tell(fold, log, self._candidates)
         return log.position
@@ -61,7 +71,7 @@ class Switcher:
         follower: RulesFollower,
         rules: RulesInForce,
         producer: BatchProducer,
-        wall_clock: WallClock | None,
+        wall_clock: WallClock,
         prefix: str,
         name: str,
     ) -> None:
@@ -115,7 +125,7 @@ class Switcher:
             if number is None:
                 return
             await lane.flush()
-            if self._engine.closing:
+            if self._engine.closing or (fold.repeats and not await self._wall_clock.is_at_the_end(lane)):
                 return
             switch = await self._place_of(lane, handler, number)
             await self._producer.send(self._topic, PARTITION, [(switch.key, switch.record(), [])])
@@ -127,7 +137,7 @@ class Switcher:
     async def _place_of(self, lane: Lane, handler: ScoringHandler, number: int) -> Switch:
         fold = handler.fold
         through = fold.fired_to
-        if self._wall_clock is not None and (passed := await self._wall_clock.time_passed(lane)) is not None:
+        if (passed := await self._wall_clock.time_passed(lane)) is not None:
             through = max(through, passed)
         return Switch(
             number,

@@ -294,7 +294,9 @@ async def test_others_run_between_the_slices_and_all_is_sent_as_in_one_go(
     other.cancel()
     assert turns >= 2 * (SUPPLIERS // SLICE)  # while firing, and while encoding
     assert [entry for entry in outside.sent if entry[0] not in (HEALTH, STATE)] == expected.signals
-    assert outside.of(STATE).count(META_KEY) == 1 + SUPPLIERS // SLICE // SLICES_A_FLUSH
+    assert (
+        outside.of(STATE).count(META_KEY) == 2 + SUPPLIERS // SLICE // SLICES_A_FLUSH
+    )  # the time is noted first
     await lane.close()
 
 

@@ -110,12 +110,14 @@ class Crashing:
     def __init__(self, steps: list[Step], random: Random) -> None:
         self.steps, self.random = steps, random
         self.log: dict[bytes, bytes] = {}
+        self.read_to = 0
         self.ids: set[str] = set()
         self.fold = self.recovered()
 
     def recovered(self) -> PartitionFold:
         fold = PartitionFold(HERE, PARTITIONS, is_told=True)
         fold.recover(dict(self.log))
+        fold.read_by_others = self.read_to
         fold.learn(self.steps)
         return fold
 
@@ -136,6 +138,7 @@ class Crashing:
 
     def read(self, records: list[FakeRecord]) -> None:
         while True:
+            self.between(records)
             position = self.fold.watermark + 1
             batch = iter(records[position : position + self.random.randrange(1, 12)])
             if position >= len(records):
@@ -143,6 +146,7 @@ class Crashing:
             more = True
             while more:
                 more = at_once(self.fold.processing(batch))
+                self.read_to = max(self.read_to, self.fold.watermark + 1)
                 chance = self.random.random()
                 if chance < 0.08:
                     self.fold = self.recovered()
@@ -157,6 +161,60 @@ class Crashing:
                 if self.fold.is_behind and chance > 0.7:
                     next(self.fold.bringing_up())
         self.flush()
+
+    def let_pass(self, to_ms: int) -> None:
+        self.flush()
+        if self.fold.let_pass(to_ms):
+            meta = self.fold.only_meta()
+            self.log |= dict(meta.changelog)
+            self.fold.confirm(meta)
+        self.fold.fire_due(to_ms)
+
+    def between(self, records: list[FakeRecord]) -> None:
+        """What is done between two batches."""
+
+
+class Placing(Crashing):
+    """Such a worker, which says itself where its partition goes over, now and then after a silence."""
+
+    def __init__(self, wanted: list[Rules], random: Random) -> None:
+        self.wanted = wanted
+        super().__init__([], random)
+
+    def between(self, records: list[FakeRecord]) -> None:
+        """Timers fire in a silence, and a worker may die of that: a switch may come right after."""
+        place, chance = self.fold.watermark + 1, 0.02
+        silent = 0 < place < len(records) and records[place].timestamp - records[place - 1].timestamp > HOUR
+        if silent and self.random.random() < 0.3:
+            self.let_pass(records[place].timestamp - GRACE - MINUTE)
+            self.flush(dies=self.random.random() < 0.5)
+            chance = 0.3
+        if not self.wanted or self.random.random() > max(chance, 3 * place / len(records) - 1):
+            return
+        if not self.fold.repeats:
+            self.flush()
+            through = self.fold.fired_to
+            self.steps = [*self.steps, Step(self.wanted.pop(0), self.fold.watermark + 1, max(0, through))]
+            if self.random.random() < 0.2:
+                self.fold = self.recovered()
+            else:
+                self.fold.learn(self.steps)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_wherever_a_worker_died_the_next_one_goes_over_behind_all_that_it_told(seed: int) -> None:
+    random = Random(seed)  # noqa: S311
+    records = log_of(seed, 300)
+    worker = Placing([STRICTER, OTHERS], random)
+    worker.read(records)
+    while worker.fold.is_behind:
+        next(worker.fold.bringing_up())
+        worker.flush(dies=random.random() < 0.2)
+    until = records[-1].timestamp + 40 * DAY
+    worker.fold.fire_due(until)
+    worker.flush()
+    assert len(worker.steps) == 2
+    assert worker.ids == one_by_one(records, worker.steps, until)
 
 
 @pytest.mark.parametrize("seed", range(25))
