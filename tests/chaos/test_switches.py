@@ -70,4 +70,4 @@ async def test_whoever_dies_while_versions_go_into_force_everybody_goes_over_onc
         assert places == sorted(places)
         assert places[-1] <= length
     causes = {signal["data"].get("cause") for signal in (await published(settings)).signals.values()}
-    assert {f"rules:{number}" for number in range(1, len(VERSIONS) + 1)} <= causes
+    assert f"rules:{len(VERSIONS)}" in causes  # a partition may pass one by that it had no time for
