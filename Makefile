@@ -40,9 +40,10 @@ demo: $(UV)
 develop: $(UV)
 	@$(UV) sync --frozen --quiet --inexact
 
-# Most tests wait for something: three processes keep two cores busy. The browser's tests share one event loop.
+# Most tests wait for something: three processes keep two cores busy. Files come in the order of their names, the quick and
+# pure ones last, so that all three end together. The browser's tests share one event loop.
 test: lint browser tools
-	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/browser
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/browser
 	@$(BIN)/pytest tests/browser
 
 # The browser that tests/browser drives; its absence fails.

@@ -11,10 +11,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
-import psycopg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from psycopg import sql
 
 from agents.cluster.provisioning import create_topics
 from embedded.registry import Addresses
@@ -24,6 +22,7 @@ from store.migrate import migrate as create_tables
 from tests.agents.delivery.mail_server import MailServer
 from tests.embedded.containers import servers_in_containers
 from tests.embedded.sink import mail_sink
+from tests.store.databases import database, drop_templates, template_on
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -41,7 +40,9 @@ for name in [name for name in os.environ if name.startswith("SUCCESS_") and not 
     del os.environ[name]
 
 # A busy machine makes no test fail: none asserts a time.
-hypothesis.settings.register_profile("tests", deadline=None)
+# The short forms try the same examples each time; the long ones look for others.
+LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=not LONG)
 hypothesis.settings.load_profile("tests")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -59,11 +60,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
         if servers:
             kafka, database_url = servers
             smtp, mail_dir = cleanup.enter_context(mail_sink(tmp_path_factory.mktemp("sink")))
-            yield Addresses(kafka, database_url, smtp, mail_dir)
+            addresses = Addresses(kafka, database_url, smtp, mail_dir)
         else:
             embedded = Stack(ephemeral=True)
             cleanup.callback(embedded.stop)
-            yield embedded.start()
+            addresses = embedded.start()
+        cleanup.callback(drop_templates)
+        yield addresses
 
 
 @pytest.fixture
@@ -94,25 +97,22 @@ def settings(stack: Addresses, tmp_path: Path) -> Iterator[Settings]:
 def own_settings(stack: Addresses, state_dir: Path, **more: Any) -> Iterator[Settings]:
     """Topics and a database of one's own, migrated, and their settings (`more`: further ones); all gone afterwards."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(stack.database_url, autocommit=True) as conn:
-        conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    own = Settings(
-        kafka=stack.kafka,
-        database_url=stack.database_url.rpartition("/")[0] + f"/{name}",
-        smtp_url=stack.smtp,
-        topic_prefix=f"{name}.",
-        partitions=PARTITIONS,
-        state_dir=state_dir,
-        development=True,
-        metrics_port=more.get("api_port"),
-        **SECRETS,
-        **more,
-    )
-    migrate(own)
-    yield own
-    in_own_loop(delete_topics(own))
-    with psycopg.connect(stack.database_url, autocommit=True) as conn:
-        conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    with database(stack.database_url, template_on(stack.database_url), name) as database_url:
+        own = Settings(
+            kafka=stack.kafka,
+            database_url=database_url,
+            smtp_url=stack.smtp,
+            topic_prefix=f"{name}.",
+            partitions=PARTITIONS,
+            state_dir=state_dir,
+            development=True,
+            metrics_port=more.get("api_port"),
+            **SECRETS,
+            **more,
+        )
+        in_own_loop(create_topics(own))
+        yield own
+        in_own_loop(delete_topics(own))
 
 
 def migrate(settings: Settings) -> None:

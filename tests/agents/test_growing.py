@@ -80,6 +80,10 @@ async def publish_by(
     """Publish as a producer does that knows of so many partitions."""
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka, enable_idempotence=True) as producer:
         topic = full_name(settings.topic_prefix, ACTIVITY)
+        while (
+            len(await producer.partitions_for(topic)) < partitions
+        ):  # just added: not every broker says so at once
+            await producer.client.force_metadata_update()
         for record in records:
             home = partition_of(record.key or b"", partitions)
             await producer.send(topic, record.value, key=record.key, partition=home)

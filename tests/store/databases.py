@@ -9,7 +9,6 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from store.migrate import migrate
 
@@ -17,27 +16,57 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_templates: dict[str, str] = {}
+"""Server → name of a migrated database there."""
+
+
 @contextmanager
-def database(server_url: str, template: str | None = None) -> Iterator[str]:
-    """The address of a new database, empty or like the one at `template`; dropped afterwards."""
-    name = f"test_{uuid4().hex}"
-    source = psycopg.conninfo.conninfo_to_dict(template)["dbname"] if template else "template0"
+def database(server_url: str, template: str | None = None, name: str | None = None) -> Iterator[str]:
+    """The address of a new database, empty or like the one that is called `template`; dropped afterwards."""
+    name = name or f"test_{uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(str(source))
-            )
-        )
-        yield make_conninfo(server_url, dbname=name)
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        _create(admin, name, template)
+    yield _beside(server_url, name)
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        _drop(admin, name)
+
+
+def template_on(server_url: str) -> str:
+    """The name of a migrated database on a server, to copy from: migrated once, kept until `drop_templates`."""
+    if server_url not in _templates:
+        name = f"template_{uuid4().hex}"
+        with psycopg.connect(server_url, autocommit=True) as admin:
+            _create(admin, name, None)
+        migrate(_beside(server_url, name))
+        _templates[server_url] = name
+    return _templates[server_url]
+
+
+def drop_templates() -> None:
+    """Leave none behind on a server that goes on."""
+    while _templates:
+        server_url, name = _templates.popitem()
+        with psycopg.connect(server_url, autocommit=True) as admin:
+            _drop(admin, name)
+
+
+def _create(admin: psycopg.Connection, name: str, template: str | None) -> None:
+    names = sql.Identifier(name), sql.Identifier(template or "template0")
+    admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+
+
+def _drop(admin: psycopg.Connection, name: str) -> None:
+    admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _beside(server_url: str, name: str) -> str:
+    return f"{server_url.rpartition('/')[0]}/{name}"
 
 
 @pytest.fixture(scope="session")
-def migrated_database(stack) -> Iterator[str]:
-    """The address of a migrated database to copy from."""
-    with database(stack.database_url) as url:
-        migrate(url)
-        yield url
+def migrated_database(stack) -> str:
+    """The name of a migrated database to copy from."""
+    return template_on(stack.database_url)
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from embedded.registry import Addresses
@@ -16,9 +14,9 @@ from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.decisions.policy import Policy
 from store.database import Role, open_pool
-from store.migrate import migrate
 from tests.agents.delivery.mail_server import MailServer
 from tests.agents.delivery.world import NOW, World
+from tests.store.databases import database, template_on
 
 Pool = AsyncConnectionPool[AsyncConnection]
 
@@ -26,21 +24,15 @@ Pool = AsyncConnectionPool[AsyncConnection]
 @pytest.fixture
 def settings(stack: Addresses, tmp_path: Path, mail_server: MailServer) -> Iterator[Settings]:
     """Settings with a migrated database of their own and the test's mail server; no topics."""
-    name = f"d{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(stack.database_url, autocommit=True) as conn:
-        conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    own = Settings(
-        kafka=stack.kafka,
-        database_url=stack.database_url.rpartition("/")[0] + f"/{name}",
-        smtp_url=mail_server.url,
-        public_url="https://app.wedsync.example",
-        secret_key="secret-key-of-the-tests",
-        state_dir=tmp_path / "state",
-    )
-    migrate(own.database_url)
-    yield own
-    with psycopg.connect(stack.database_url, autocommit=True) as conn:
-        conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    with database(stack.database_url, template_on(stack.database_url)) as database_url:
+        yield Settings(
+            kafka=stack.kafka,
+            database_url=database_url,
+            smtp_url=mail_server.url,
+            public_url="https://app.wedsync.example",
+            secret_key="secret-key-of-the-tests",
+            state_dir=tmp_path / "state",
+        )
 
 
 @pytest.fixture

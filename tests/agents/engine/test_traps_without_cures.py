@@ -80,7 +80,7 @@ def nothing_is_dropped(patch: pytest.MonkeyPatch) -> None:
 def timers_go_on(patch: pytest.MonkeyPatch) -> None:
     """Trap 5: timers are not suspended in a rebalance."""
     patch.setattr(WallClock, "_may_fire", lambda *_: True)
-    patch.setattr(WallClock, "_is_at_the_end", _yes)
+    patch.setattr(WallClock, "is_at_the_end", _yes)
     patch.setattr(Engine, "on_sources_closed", lambda self: self.open.clear())
 
 

@@ -20,12 +20,11 @@ from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.decisions.policy import Policy
 from store import health
-from store.migrate import migrate
 from tests.agents.delivery.world import World
 from tests.api.conftest import clock, world
 from tests.api.dashboard.seed import seed
 from tests.conftest import own_settings
-from tests.store.databases import database
+from tests.store.databases import database, template_on
 from topics.time import format_time
 
 __all__ = ["clock", "world"]
@@ -130,8 +129,7 @@ async def add_changes(
 @pytest.fixture(scope="session")
 def large(stack: Any) -> Iterator[str]:
     """The address of a database with enough of everything that Postgres must choose, and with statistics."""
-    with database(stack.database_url) as url:
-        migrate(url)
+    with database(stack.database_url, template_on(stack.database_url)) as url:
         with psycopg.connect(url, autocommit=True) as conn:
             seed(conn)
         yield url

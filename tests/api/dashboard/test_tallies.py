@@ -9,8 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store.migrate import migrate
-from tests.store.databases import database
+from tests.store.databases import database, template_on
 
 pytestmark = pytest.mark.stack
 
@@ -37,10 +36,11 @@ TALLIES = {
 @pytest.fixture
 def conn(stack: Any) -> Iterator[psycopg.Connection]:
     """The owner's connection to a migrated database of this test's own."""
-    with database(stack.database_url) as url:
-        migrate(url)
-        with psycopg.connect(url, autocommit=True) as made:
-            yield made
+    with (
+        database(stack.database_url, template_on(stack.database_url)) as url,
+        psycopg.connect(url, autocommit=True) as made,
+    ):
+        yield made
 
 
 def kept(conn: psycopg.Connection) -> dict[str, set[Any]]:

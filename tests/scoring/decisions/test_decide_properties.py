@@ -120,7 +120,7 @@ def play(
 
 
 @given(suppliers(), rows())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_every_decision_is_the_naive_one_and_none_is_without_a_reason(
     who: SupplierFacts, scheduled: list[Row]
 ) -> None:
@@ -135,7 +135,7 @@ def test_every_decision_is_the_naive_one_and_none_is_without_a_reason(
 
 
 @given(rows())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_never_a_fourth_in_a_week_a_third_positive_or_two_emails_in_twenty_hours(
     scheduled: list[Row],
 ) -> None:
@@ -194,7 +194,7 @@ def test_the_order_in_which_rows_are_handed_over_does_not_matter(
 
 
 @given(st.integers(0, 400 * DAY), st.integers(0, 3 * DAY), st.sampled_from(ZONES))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_an_at_risk_supplier_hears_from_us_within_24_hours(start: int, later: int, zone: str | None) -> None:
     """Whatever went out before: 25 hours only over the night in which the clock goes back."""
     who = replace(eager, zone=zone)

@@ -20,7 +20,7 @@ from tests.reference.naive import NaiveSupplier
 
 LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 profile = settings(
-    max_examples=int(os.environ.get("SUCCESS_LONG_EXAMPLES", "20000")) if LONG else 400,
+    max_examples=int(os.environ.get("SUCCESS_LONG_EXAMPLES", "20000")) if LONG else 200,
     derandomize=not LONG,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

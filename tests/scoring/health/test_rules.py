@@ -21,7 +21,7 @@ from tests.reference.naive_rules import RuledSupplier
 
 LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 profile = settings(
-    max_examples=20_000 if LONG else 200,
+    max_examples=20_000 if LONG else 100,
     derandomize=not LONG,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.stack
 async def run_until_killed(world: World, step: str, kind: str = "letters") -> None:
     """Start a delivery that dies at `step`, and wait until it has."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.agents.delivery.dying", step, kind),
+        *(sys.executable, "-m", "tests.agents.delivery.faults.dying", step, kind),
         env=os.environ | world.settings.as_env(),
     )
     assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
@@ -99,7 +99,11 @@ async def test_a_killed_delivery_never_makes_two_invitations_of_one(
 async def test_killed_while_the_mail_server_thinks_is_unknown(world: World, mail_server: MailServer) -> None:
     row = await world.row(await world.supplier(), "low_client_adoption")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.agents.delivery.dying", "never", env=os.environ | world.settings.as_env()
+        sys.executable,
+        "-m",
+        "tests.agents.delivery.faults.dying",
+        "never",
+        env=os.environ | world.settings.as_env(),
     )
     mail_server.kill_before_yes = process.pid
 

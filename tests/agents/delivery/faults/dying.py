@@ -1,6 +1,7 @@
-"""A delivery in its own process that dies by kill -9 at a step: `python -m tests.agents.delivery.dying STEP [KIND]`.
+"""A delivery in its own process that dies by kill -9 at a step.
 
-KIND is what dies at the step: `letters` (the default) or `calls`, the emails about calls.
+`python -m tests.agents.delivery.faults.dying STEP [KIND]`: KIND is what dies at the step, `letters` (the default) or
+`calls`, the emails about calls.
 """
 
 from __future__ import annotations
