@@ -35,3 +35,12 @@ async def test_doctor_says_that_a_clock_is_wrong(
     if said:
         assert re.search(rf"clock is (9\.9|10\.[01]) s {said} Postgres", found.found)
         assert "NTP" in str(found.mend)
+
+
+def test_a_variable_that_is_none_of_ours_is_named_unless_it_is_for_tests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SUCCESS_KAFKAA", "SUCCESS_LONG_SEED", "SUCCESS_TEST_KAFKA"):
+        monkeypatch.setenv(name, "1")
+    (found,) = [each for each in doctor._unknown_variables() if "LONG_TESTS" not in each.found]
+    assert (found.found, found.mend) == ("SUCCESS_KAFKAA is no setting", "did you mean SUCCESS_KAFKA?")
