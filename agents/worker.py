@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import psycopg
+from aiokafka.errors import GroupAuthorizationFailedError
 from faust.types import TP
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -42,6 +43,8 @@ POOL_SIZE = 8
 """Connections to Postgres of one worker."""
 CONNECTION_WITHIN_S = 5.0
 """How long a lane waits for one of them before it tries again: a rebalance waits for it as long."""
+GROUP_LOOK_S = 0.5
+"""How often a worker that joins its group asks whether it is refused."""
 
 
 class InProcessWorker:
@@ -125,6 +128,7 @@ class InProcessWorker:
             await Wait("the worker").until(self.follower.start, wait=self._waits)
             self.follower.follow(self.app.engine.fail_stop)
         self._spawn(self._watch_app())
+        self._spawn(self._watch_group())
         await self._unless_failed(self.app.start())
         if self._grace_ms is not None:
             self.wall_clock = WallClock(self.app.engine, self._grace_ms, self._end_of)
@@ -305,6 +309,20 @@ class InProcessWorker:
         await self.app.wait_until_stopped()
         if self.app._crashed.is_set():  # noqa: SLF001 - mode offers no other way to ask
             self.app.engine.fail_stop("Faust crashed", self.app._crash_reason)  # noqa: SLF001
+
+    async def _watch_group(self) -> None:
+        """A group that won't have us ends the worker, which would join for ever."""
+        engine = self.app.engine
+        while not engine.open.is_set():
+            if (refusal := engine.refusal()) is not None:
+                group = f"the group {self._settings.topic_prefix}success-worker"
+                if isinstance(refusal, GroupAuthorizationFailedError):
+                    refusal = RefusedError(
+                        f"Kafka does not let this login into {group}: docs/operating.md has its rights"
+                    )
+                engine.fail_stop(f"joining {group}", refusal)
+                return
+            await asyncio.sleep(GROUP_LOOK_S)
 
     def _on_failure(self, reason: str, error: BaseException | None = None) -> None:
         if self._outer_fail_stop is not None:

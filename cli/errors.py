@@ -32,9 +32,13 @@ UNREACHABLE = {
     "aiosmtplib.errors": "the mail server",
 }
 
+RIGHTS = "docs/operating.md lists the rights of each service, by topic and group"
+
 
 def explain(error: Exception) -> tuple[str, int]:
     """The line to print for `error`, and the exit code."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     text = one_line(error.format_message() if isinstance(error, click.ClickException) else str(error))
     if isinstance(error, click.exceptions.NoArgsIsHelpError):  # whose text is the whole help
         path = error.ctx.command_path if error.ctx else "success"
@@ -60,6 +64,8 @@ def _run_time_line(error: Exception, text: str) -> str:
     server = _unreachable(error)
     if type(error).__name__ == "KafkaConnectionError":  # its text is a list of Python's
         return "Kafka can't be reached: check SUCCESS_KAFKA and that it runs; `success doctor` says what is wrong"
+    if server == "Kafka" and "AuthorizationFailed" in type(error).__name__:
+        return f"{type(error).__name__}: Kafka does not allow this login what it needs; {RIGHTS}"
     if server:
         return f"{server}: {text or type(error).__name__}; `success doctor` says what is wrong"
     return f"unexpected {type(error).__name__}: {text}; the same command with --debug shows where"

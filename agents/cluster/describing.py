@@ -176,8 +176,7 @@ def described(topics: Iterable[dict[str, Any]]) -> dict[str, Described]:
         if topic["error_code"] in {_UNKNOWN_TOPIC, _LEADER_NOT_AVAILABLE}:
             continue
         if topic["error_code"] != _NO_ERROR:
-            reason = for_code(topic["error_code"]).__name__
-            raise ClusterError(f"Kafka won't describe topic {topic['topic']}: {reason}")
+            raise _refused(f"describe topic {topic['topic']}", topic["error_code"])
         found[topic["topic"]] = Described(
             id=topic.get("topic_id", b"").hex() or NO_ID,
             partitions=len(partitions),
@@ -185,6 +184,14 @@ def described(topics: Iterable[dict[str, Any]]) -> dict[str, Described]:
             ready=all(partition["leader"] >= 0 for partition in partitions),
         )
     return found
+
+
+def _refused(what: str, code: int, message: str | None = None) -> ClusterError:
+    """Kafka's error as the cause of ours."""
+    cause = for_code(code)()
+    error = ClusterError(f"Kafka won't {what}: {message or type(cause).__name__}")
+    error.__cause__ = cause
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +213,6 @@ async def settings_of(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[
         answer: Any = response
         for code, message, _kind, name, entries in answer.resources:
             if code != _NO_ERROR:
-                reason = message or for_code(code).__name__
-                raise ClusterError(f"Kafka won't tell the settings of topic {name}: {reason}")
+                raise _refused(f"tell the settings of topic {name}", code, message)
             found[name] = {entry[0]: Setting(entry[1], entry[3] == _SET_ON_TOPIC) for entry in entries}
     return found

@@ -81,6 +81,10 @@ class Engine:
         """Partitions that stand still because nothing of them can be read, each with the reason."""
         return self.consumer.unreadable if hasattr(self, "consumer") else {}
 
+    def refusal(self) -> Exception | None:
+        """Why the group won't have us; None if it does, or nobody knows yet."""
+        return self.consumer.refusal if hasattr(self, "consumer") else None
+
     # --- the agents
 
     async def consume(self, stream: StreamT[Batch]) -> None:

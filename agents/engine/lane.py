@@ -133,6 +133,11 @@ class Consumer(Protocol):
         """Partitions that stand still because nothing of them can be read, each with the reason."""
         ...
 
+    @property
+    def refusal(self) -> Exception | None:
+        """Why the group won't have us; None if it does, or nobody knows yet."""
+        ...
+
 
 @dataclass(slots=True)
 class Pace:

@@ -106,6 +106,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     reading = Reading()
     """What the consumer's parser has to say, once there is a consumer."""
 
+    @property
+    def refusal(self) -> Exception | None:
+        """Why the group won't have us: aiokafka raises it where records are fetched, which nobody does without any."""
+        coordinator = getattr(self._consumer, "_coordinator", None)
+        return getattr(coordinator, "_pending_exception", None)
+
     def next_unread(self, tp: TP) -> int | None:
         """The end of what can be read of a partition, as of the last fetch."""
         consumer = self._ensure_consumer()
@@ -296,6 +302,11 @@ class BatchConsumer(driver.Consumer):
         return next_offset >= end or (
             self._next.get(tp, 0) >= end and next_offset >= self._delivered.get(tp, end)
         )
+
+    @property
+    def refusal(self) -> Exception | None:
+        """Why the group won't have us; None if it does, or nobody knows yet."""
+        return self._thread.refusal
 
     @property
     def unreadable(self) -> dict[TP, str]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from cli import main as cli_main
-from cli.errors import CommandError, UsageError, explain
+from cli.errors import RIGHTS, CommandError, UsageError, explain
 from embedded.errors import StackError, StackUsageError
 from runtime.errors import SettingsError
 from store.database import DatabaseError
@@ -57,6 +58,11 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
             FileNotFoundError(2, "No such file or directory", "no/x"),
             1,
             "error: no/x: No such file or directory",
+        ),
+        (
+            ExceptionGroup("tasks", [TopicAuthorizationFailedError()]),
+            1,
+            f"error: TopicAuthorizationFailedError: Kafka does not allow this login what it needs; {RIGHTS}",
         ),
         (KeyError("x"), 1, "error: unexpected KeyError: 'x'; the same command with --debug shows where"),
     ],

@@ -370,7 +370,7 @@ async def check_keys(settings: Settings) -> Finding:
 
 
 def _without_password(url: str) -> str:
-    """The URL for people: what stands between the user and the host is left out."""
-    head, at, tail = url.rpartition("@")
+    """The URL for people, without what may hold a password: between the user and the host, and in the query."""
+    head, at, tail = url.partition("?")[0].rpartition("@")
     scheme, slashes, user = head.partition("://")
-    return f"{scheme}{slashes}{user.partition(':')[0]}{at}{tail}" if at else url
+    return f"{scheme}{slashes}{user.partition(':')[0]}{at}{tail}" if at else tail

@@ -6,7 +6,8 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -20,7 +21,15 @@ Kind = Literal["network", "protocol", "certificate", "password", "ACL"]
 KINDS: tuple[Kind, ...] = ("network", "protocol", "certificate", "password", "ACL")
 
 PROBE_S = 5.0
+SILENT_S = 1.0
+"""A server that wants a certificate of ours and got none hangs up well before."""
 PLAIN_KAFKA = "set SUCCESS_KAFKA_SECURITY_PROTOCOL to PLAINTEXT or SASL_PLAINTEXT, or use the port with TLS"
+KAFKA_AUTHORITY = (
+    "set SUCCESS_KAFKA_SSL_CAFILE to the brokers' authority; a certificate holds for the names in it alone"
+)
+KAFKA_OWN = (
+    "set SUCCESS_KAFKA_SSL_CERTFILE and SUCCESS_KAFKA_SSL_KEYFILE to a certificate that the brokers trust"
+)
 _KAFKA_ERRORS: dict[str, Kind] = {
     # by name, as aiokafka has them
     "SaslAuthenticationFailed": "password",
@@ -35,9 +44,14 @@ _KAFKA_ERRORS: dict[str, Kind] = {
 _POSTGRES_SAYS: tuple[tuple[str, Kind, str], ...] = (
     # words of libpq or the server, what is wrong, what to do
     (
+        "valid client certificate|alert (unknown ca|.*certificate)|certificate authentication failed",
+        "certificate",
+        "name in the URL, sslcert=FILE&sslkey=FILE, this login's own certificate, which the server trusts",
+    ),
+    (
         "certificate verify failed|root certificate|server certificate|certificate",
         "certificate",
-        "name the authority in the URL: ?sslmode=verify-full&sslrootcert=FILE (a client's own: sslcert, sslkey)",
+        "name the authority in the URL: ?sslmode=verify-full&sslrootcert=FILE; a certificate holds for the names in it alone",
     ),
     (
         "does not support SSL",
@@ -94,19 +108,25 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def of_transport(  # noqa: PLR0911 - one a kind of error
-    error: BaseException, authority: str, plain: str
+    error: BaseException,
+    authority: str,
+    plain: str,
+    own: str = "let this client in without a certificate of its own: there is no setting for one",
 ) -> Fault | None:
     """What is wrong below a server's own protocol; None if that is not it.
 
-    `authority` says how to name the authority of its certificate, `plain` how to speak without TLS.
+    `authority` says how to name the authority of its certificate, `plain` how to speak without TLS, `own` how to show a
+    certificate of ours.
     """
     for each in causes(error):
         if isinstance(each, ssl.SSLCertVerificationError):
             return Fault("certificate", f"its certificate is not trusted: {each.verify_message}", authority)
         if isinstance(each, ssl.SSLError):
             reason = (each.reason or str(each)).replace("_", " ").lower()
-            if "certificate" in reason:
-                return Fault("certificate", f"it does not take ours: {reason}", authority)
+            if "certificate required" in reason:
+                return Fault("certificate", "it wants a client's certificate", own)
+            if "certificate" in reason or "unknown ca" in reason:
+                return Fault("certificate", f"it does not take ours: {reason}", own)
             return Fault("protocol", f"no TLS is spoken there ({reason})", plain)
         if isinstance(each, socket.gaierror):
             return Fault(
@@ -123,16 +143,37 @@ def of_transport(  # noqa: PLR0911 - one a kind of error
 
 async def speaks_tls(host: str, port: int) -> bool:
     """Whether a port answers a TLS handshake, whatever its certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is said there
     try:
-        async with asyncio.timeout(PROBE_S):
-            _, writer = await asyncio.open_connection(host, port, ssl=context)
+        async with _tls(host, port):
+            return True
     except (OSError, TimeoutError):
         return False
-    writer.close()
-    return True
+
+
+async def waits_after_tls(host: str, port: int) -> bool:
+    """Whether it waits for us to speak after a handshake without a certificate of ours."""
+    try:
+        async with _tls(host, port) as reader, asyncio.timeout(SILENT_S):
+            await reader.read(1)
+    except TimeoutError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+@asynccontextmanager
+async def _tls(host: str, port: int) -> AsyncIterator[asyncio.StreamReader]:
+    """A connection on which nothing is said."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    async with asyncio.timeout(PROBE_S):
+        reader, writer = await asyncio.open_connection(host, port, ssl=context)
+    try:
+        yield reader
+    finally:
+        writer.close()
 
 
 # Kafka ------------------------------------------------------------------------------------------------------------
@@ -177,7 +218,7 @@ async def _said_by_broker(  # noqa: PLR0911 - as above
     error: BaseException, host: str, port: int, protocol: str
 ) -> Fault:
     name = type(error).__name__
-    words = one_line(str(error)) or name
+    words = re.sub(r": <AIOKafka.*>$", "", one_line(str(error))) or name
     if kind := _KAFKA_ERRORS.get(name):
         mend = {
             "password": "check SUCCESS_KAFKA_SASL_USERNAME, _PASSWORD and _MECHANISM",
@@ -188,21 +229,17 @@ async def _said_by_broker(  # noqa: PLR0911 - as above
             "SUCCESS_KAFKA_SECURITY_PROTOCOL=PLAINTEXT (or SSL)",
         )
         return Fault(kind, words, mend)
-    fault = of_transport(
-        error,
-        "set SUCCESS_KAFKA_SSL_CAFILE to the authority's certificates (_CERTFILE and _KEYFILE are a client's own)",
-        PLAIN_KAFKA,
-    )
+    fault = of_transport(error, KAFKA_AUTHORITY, PLAIN_KAFKA, KAFKA_OWN)
     if protocol in {"SSL", "SASL_SSL"}:
-        if fault is None and not await speaks_tls(host, port):
+        if fault is not None:
+            return fault
+        if not await speaks_tls(host, port):
             return Fault("protocol", "no TLS is spoken there", PLAIN_KAFKA)
+        if protocol == "SSL" and await waits_after_tls(host, port):
+            mend = "set SUCCESS_KAFKA_SECURITY_PROTOCOL to SASL_SSL, with _SASL_MECHANISM, _USERNAME and _PASSWORD"
+            return Fault("protocol", "it hangs up on SSL: it wants a login", mend)
         # With TLS 1.3 a client that has no certificate hears of it after the handshake, or not at all.
-        return fault or Fault(
-            "certificate",
-            "it hangs up after TLS: it may want a client's certificate",
-            "set SUCCESS_KAFKA_SSL_CERTFILE and SUCCESS_KAFKA_SSL_KEYFILE; "
-            "or it wants a login: SUCCESS_KAFKA_SECURITY_PROTOCOL=SASL_SSL",
-        )
+        return Fault("certificate", "it hangs up after TLS: it may want a client's certificate", KAFKA_OWN)
     if fault is not None and fault.kind == "network" and not isinstance(error, TimeoutError):
         return fault
     if await speaks_tls(host, port):
@@ -219,7 +256,7 @@ async def _said_by_broker(  # noqa: PLR0911 - as above
 
 def kafka_error(error: Exception) -> Fault | None:
     """What an answer of a broker that let us in says; None if it is about none of these."""
-    kind = _KAFKA_ERRORS.get(type(error).__name__)
+    kind = next((kind for each in causes(error) if (kind := _KAFKA_ERRORS.get(type(each).__name__))), None)
     if kind is None:
         return None
     return Fault(kind, one_line(str(error)), "docs/operating.md lists the rights by topic and group")
