@@ -43,6 +43,7 @@ import store
 from embedded.kafka import Kafka, as_property
 from embedded.postgres import UNPRIVILEGED_USER
 from embedded.process import Command, free_port, group_of, let_pass
+from embedded.training import aot_options
 from tests.chaos.servers import notify
 from tests.deploy.tools import tool
 
@@ -133,6 +134,10 @@ class SecuredKafka(Kafka):
             return bool(self.admin().list_topics(timeout=2).brokers)
         except KafkaException:
             return False
+
+    def command(self, port: int, jvm_options: Sequence[str] | None = None) -> Command:
+        """Compiled quickly: it lives for a minute."""
+        return super().command(port, [*(jvm_options or aot_options()), "-XX:TieredStopAtLevel=1"])
 
     def admin(self) -> AdminClient:
         """Who may do everything."""

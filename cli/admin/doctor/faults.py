@@ -51,7 +51,7 @@ _POSTGRES_SAYS: tuple[tuple[str, Kind, str], ...] = (
     (
         "certificate verify failed|root certificate|server certificate|certificate",
         "certificate",
-        "name the authority in the URL: ?sslmode=verify-full&sslrootcert=FILE; a certificate holds for the names in it alone",
+        "name the authority in the URL: ?sslmode=verify-full&sslrootcert=FILE; a certificate holds for its names alone",
     ),
     (
         "does not support SSL",
