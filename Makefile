@@ -50,7 +50,7 @@ test: lint browser tools
 browser: develop
 	@$(BIN)/python -m tests.browser.chromium
 
-# What tests ask of others: promtool, systemd-analyze; their absence fails.
+# What tests ask of others: promtool, systemd-analyze, a Postgres with TLS; their absence fails.
 tools: develop
 	@$(BIN)/python -m tests.deploy.tools
 

@@ -48,7 +48,12 @@ def passing(error: BaseException) -> Passing | None:
         found = [passing(each) for each in error.exceptions]
         return found[0] if all(found) else None
     what = _what(error)
-    return Passing(what, " ".join(str(error).split()) or type(error).__name__) if what else None
+    if what is None:
+        return None
+    why = " ".join(str(error).split()) or type(error).__name__
+    if "Unable to bootstrap" in why:  # aiokafka's own words hide what each broker said
+        why = "no broker of SUCCESS_KAFKA lets us in: `success doctor` says why"
+    return Passing(what, why)
 
 
 def _what(error: BaseException) -> str | None:

@@ -162,7 +162,10 @@ def new_pool(database_url: str, role: str, *, min_size: int = 1, max_size: int =
     return pool
 
 
-def connection_problem(error: psycopg.Error) -> str:
+OWNERS_URL = "SUCCESS_MIGRATE_DATABASE_URL (if it is not set, SUCCESS_DATABASE_URL)"
+
+
+def connection_problem(error: psycopg.Error, named: str = "SUCCESS_DATABASE_URL") -> str:
     """One line for people about a connection that failed: libpq's own words, which name no password."""
     why = " ".join(str(error).split())
-    return f"Postgres can't be reached ({why}): check SUCCESS_DATABASE_URL and that the server runs"
+    return f"Postgres can't be reached ({why}): check {named} and that the server runs"

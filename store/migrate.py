@@ -10,7 +10,7 @@ import psycopg
 from psycopg import errors, sql
 
 from runtime.away import BackOff
-from store.database import DatabaseError, Role, connection_problem
+from store.database import OWNERS_URL, DatabaseError, Role, connection_problem
 from store.schema import AFTER, MIGRATIONS, digest
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def migrate(database_url: str, *, after: bool = False) -> list[str]:
     except MigrationError:
         raise
     except psycopg.OperationalError as error:
-        raise MigrationError(connection_problem(error)) from error
+        raise MigrationError(connection_problem(error, OWNERS_URL)) from error
 
 
 def _take_turn(conn: psycopg.Connection) -> None:

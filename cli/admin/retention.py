@@ -11,7 +11,7 @@ from psycopg import errors
 
 from cli.errors import CommandError
 from runtime.settings import Settings
-from store.database import connection_problem
+from store.database import OWNERS_URL, connection_problem
 from store.people.retention import Kind, drop_old
 
 SESSION_DAYS = 30
@@ -44,7 +44,7 @@ def retention(as_json: bool) -> None:
     except errors.UndefinedTable as error:
         raise CommandError("the tables are missing: run `success migrate`") from error
     except psycopg.OperationalError as error:
-        raise CommandError(connection_problem(error)) from error
+        raise CommandError(connection_problem(error, OWNERS_URL)) from error
     if as_json:
         click.echo(json.dumps({"dropped": dropped}))
         return

@@ -51,6 +51,11 @@ def test_a_broken_connection_is_postgres_away_and_our_own_pool_is_not() -> None:
     assert found.what == "a connection of our own pool"
 
 
+def test_where_no_broker_lets_us_in_the_doctor_is_named() -> None:
+    found = passing(aiokafka.errors.KafkaConnectionError("Unable to bootstrap from [('localhost', 9092, 0)]"))
+    assert found == ("Kafka", "no broker of SUCCESS_KAFKA lets us in: `success doctor` says why")
+
+
 @pytest.mark.parametrize(
     "error", [psycopg.ProgrammingError("no such thing"), TypeError("a bug"), psycopg.DataError("a value")]
 )

@@ -23,6 +23,21 @@ def test_doctor_complains_of_zone_data_of_years_ago(monkeypatch: pytest.MonkeyPa
     assert "tzdata" in str(found.mend)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "postgresql://me:hush@db.example.com/success?sslpassword=hush",
+            "postgresql://me@db.example.com/success",
+        ),
+        ("postgresql:///success?host=db.example.com&password=hush", "postgresql:///success"),
+        ("smtp://me:hu@sh@mail.example.com:587", "smtp://me@mail.example.com:587"),
+    ],
+)
+def test_doctor_shows_no_password(url: str, shown: str) -> None:
+    assert doctor._without_password(url) == shown
+
+
 @pytest.mark.stack
 @pytest.mark.parametrize(("off_s", "said"), [(10.0, "ahead of"), (-10.0, "behind"), (0.0, None)])
 async def test_doctor_says_that_a_clock_is_wrong(
