@@ -148,6 +148,7 @@ class SecuredKafka(Kafka):
                 "ssl.ca.location": str(self._authority.file),
                 "ssl.certificate.location": str(self._folder / f"{ADMIN}.crt"),
                 "ssl.key.location": str(self._folder / f"{ADMIN}.key"),
+                "broker.address.family": "v4",
                 "log_level": 0,
             }
         )
@@ -257,7 +258,8 @@ class SecuredPostgres:
 
     def prepare(self) -> None:
         """Make the cluster, and let nobody in but so."""
-        let_pass(self.cluster.parent)
+        for folder in (self.cluster.parent, Path(tool("postgres")).resolve().parent):
+            let_pass(folder)
         self.cluster.mkdir(mode=0o700)
         if self._user:
             shutil.chown(self.cluster, self._user)

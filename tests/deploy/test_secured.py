@@ -128,6 +128,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Servers as their administrators leave them, the file, and the first of the two commands."""
     folder = tmp_path_factory.mktemp("secured")
     authority, stranger = Authority(folder / "ours"), Authority(folder / "theirs")
     passwords = {user: secrets.token_urlsafe(24) for user in ("success", "nobody", *ROWS)}
@@ -151,6 +152,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         relay = cleanup.enter_context(Relay(authority, BOUNCES))
         made = Place(folder, kafka, postgres, servers[1].port, relay, authority, stranger, passwords, logins)
         write_the_file(made)
+        migrated = success(made, *command_of("migrate"))
+        assert migrated.returncode == 0, migrated.stderr
         yield made
 
 
@@ -256,6 +259,7 @@ def sign_up(place: Place, settings: Settings, api: str) -> str:
             "sasl.password": place.passwords["product"],
             "ssl.ca.location": str(place.authority.file),
             "partitioner": "murmur2_random",
+            "broker.address.family": "v4",
         }
     )
     profile = {"id": supplier, "email": address, "first_name": "Emma", "timezone": "Europe/London"}
@@ -289,8 +293,9 @@ def sign_up(place: Place, settings: Settings, api: str) -> str:
 
 
 def test_two_commands_and_one_file_of_settings(place: Place, settings: Settings) -> None:
-    migrated = success(place, *command_of("migrate"))
-    assert migrated.returncode == 0, migrated.stderr
+    with psycopg.connect(settings.owner_database_url()) as owner:
+        asked = "SELECT rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = current_user"
+        assert owner.execute(asked).fetchone() == (False, False, False)
     environment = place.environment()
     with services(place, lambda _name: environment) as api:
         address = sign_up(place, settings, api)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import socket
 import ssl
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Kind = Literal["network", "protocol", "certificate", "password", "ACL"]
 KINDS: tuple[Kind, ...] = ("network", "protocol", "certificate", "password", "ACL")
 
+_REFUSED = {errno.ECONNREFUSED}
+_NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 PROBE_S = 5.0
 SILENT_S = 1.0
 """A server that wants a certificate of ours and got none hangs up well before."""
@@ -132,13 +135,28 @@ def of_transport(  # noqa: PLR0911 - one a kind of error
             return Fault(
                 "network", "its name is not known", "check the host's name, and DNS from this machine"
             )
-        if isinstance(each, ConnectionRefusedError):
+        if (numbers := _errnos(each)) & _REFUSED:
             return Fault("network", "nothing listens there", "check host and port, and that the server runs")
+        if numbers & _NO_WAY:
+            return Fault(
+                "network", "no way leads there", "check the address, routes and the firewalls between"
+            )
         if isinstance(each, TimeoutError):
             return Fault(
                 "network", f"no answer within {PROBE_S:.0f} s", "check host, port and the firewalls between"
             )
     return None
+
+
+def _errnos(error: BaseException) -> set[int]:
+    """The system's numbers of an error: several where a name has several addresses, of which asyncio makes one text."""
+    if not isinstance(error, OSError):
+        return set()
+    return (
+        {error.errno}
+        if error.errno is not None
+        else set(map(int, re.findall(r"\[Errno (\d+)\]", str(error))))
+    )
 
 
 async def speaks_tls(host: str, port: int) -> bool:

@@ -6,6 +6,7 @@ Of servers with TLS, logins and ACLs: tests/deploy/test_secured.py.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 import threading
@@ -19,6 +20,7 @@ import trustme
 
 from cli.admin.doctor import doctor
 from cli.admin.doctor.doctor import Finding
+from cli.admin.doctor.faults import of_transport
 from runtime.settings import Settings
 from tests.conftest import SECRETS
 
@@ -51,6 +53,25 @@ def test_a_server_that_can_not_be_reached_is_the_network(check: Any, host: str) 
     )
     assert (found.ok, found.fault) == (False, "network")
     assert found.mend
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "no way leads there"),
+        (
+            OSError(
+                "Multiple exceptions: [Errno 101] Connect call failed ('::1', 9, 0, 0), "
+                "[Errno 111] Connect call failed ('127.0.0.1', 9)"
+            ),
+            "nothing listens there",
+        ),
+    ],
+)
+def test_a_host_of_several_addresses_or_without_a_route_is_the_network(error: OSError, said: str) -> None:
+    found = of_transport(error, "", "")
+    assert found is not None
+    assert (found.kind, found.said) == ("network", said)
 
 
 @pytest.mark.stack
