@@ -229,6 +229,7 @@ def services(place: Place, of: Callable[[str], dict[str, str]]) -> Iterator[str]
         for process in processes.values():
             process.send_signal(signal.SIGTERM)
         assert [process.wait(60) for process in processes.values()] == [0, 0, 0], logs()
+        assert "AuthorizationFailed" not in logs(), logs()
 
 
 def is_ready(process: subprocess.Popen[bytes], port: int) -> bool:
@@ -292,14 +293,22 @@ def sign_up(place: Place, settings: Settings, api: str) -> str:
     return address
 
 
+def letter_and_outcome(place: Place, address: str) -> None:
+    """Wait for the letter at the relay, and for the event that tells of it in Kafka."""
+    supplier = address.partition("@")[0]
+    asked = "SELECT count(*) > 0 AND bool_and(published_at IS NOT NULL) FROM outbox WHERE key = %s"
+    with psycopg.connect(place.database_url("success_owner_login"), autocommit=True) as owner:
+        until(lambda: address in place.relay.accepted, lambda: "no letter")
+        until(lambda: owner.execute(asked, [supplier]).fetchone() == (True,), lambda: "nothing published")
+
+
 def test_two_commands_and_one_file_of_settings(place: Place, settings: Settings) -> None:
     with psycopg.connect(settings.owner_database_url()) as owner:
         asked = "SELECT rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = current_user"
         assert owner.execute(asked).fetchone() == (False, False, False)
     environment = place.environment()
     with services(place, lambda _name: environment) as api:
-        address = sign_up(place, settings, api)
-        until(lambda: address in place.relay.accepted, lambda: "no mail")
+        letter_and_outcome(place, sign_up(place, settings, api))
         looked = success(place, "doctor", "--json")
     found = json.loads(looked.stdout)
     assert [check for check in found["checks"] if not check["ok"] or check["mend"]] == []
@@ -321,8 +330,7 @@ def test_each_service_needs_no_more_rights_than_the_page_says(
         }
 
     with services(place, of) as api:
-        address = sign_up(place, settings, api)
-        until(lambda: address in place.relay.accepted, lambda: "no mail")
+        letter_and_outcome(place, sign_up(place, settings, api))
     place.kafka.allow({name: rights_of_the_page()[DOCTOR] for name in OURS})
     for name in OURS:
         for variable in own:
