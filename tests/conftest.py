@@ -39,6 +39,9 @@ for name in [name for name in os.environ if name.startswith("SUCCESS_") and not 
     # A shell that is set up for production is no place that tests write to; what they start inherits this.
     del os.environ[name]
 
+# Brokers that live for minutes: optimizing their code would cost more than it gives.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
 # A busy machine makes no test fail: none asserts a time.
 # The short forms try the same examples each time; the long ones look for others.
 LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
