@@ -23,6 +23,7 @@ from api.bodies import LimitBodies
 from api.coach import files as coach_static
 from api.coach import routes as coach
 from api.dashboard.oidc import Provider
+from api.dashboard.rules.trial import Trials
 from api.gate import AnswerHeaders, Gate
 from api.limits import LimitHeaders, Limits
 from api.routes import (
@@ -126,6 +127,7 @@ def build_app(
     app.state.oidc = Provider(settings) if settings.oidc_issuer else None
     app.state.limits = Limits(settings.rate_limit)
     app.state.metrics = Metrics()
+    app.state.trials = Trials(settings)
     app.state.sns_certificates = ses.Certificates(ses.fetch)
     problems.install(app)
     app.add_middleware(LimitHeaders, limits=app.state.limits)
@@ -169,6 +171,7 @@ def _lifespan(
             closing.push_async_callback(app.state.tokens.close)
             if app.state.oidc is not None:
                 closing.push_async_callback(app.state.oidc.close)
+            closing.push_async_callback(app.state.trials.aclose)
             app.state.services = await _open(settings, clock, configuration, closing, Background(ended))
             yield
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from agents.letters.checking import checked, complaints
 from agents.letters.draft import drafted
-from agents.letters.render import Letters, TemplateMissingError
-from runtime.configuration import POLICY, Configuration, ConfigurationError, load
+from runtime.configuration import Configuration, ConfigurationError
 from runtime.settings import Settings
 from scoring.decisions.policy import Policy
 from scoring.health.churn import ModelError, load_model
@@ -21,26 +20,13 @@ def load_configuration(settings: Settings) -> Configuration:
     return checked(settings.config_dir, settings.policy)
 
 
-def checked(folder: Path | None, policy: Path | None = None) -> Configuration:
-    """A folder over what ships, all templates that its policy names there. Raises ConfigurationError."""
-    found = load(folder, policy)
-    try:
-        Letters.of(found).check(found.policy)
-    except TemplateMissingError as error:
-        raise ConfigurationError(f"{found.files[POLICY]}: {error}") from error
-    return found
-
-
 def wholly_checked(folder: Path) -> Configuration:
     """What a folder says, every letter of it written in every branch; ConfigurationError where something is wrong."""
-    from agents.letters.trial import Trial  # noqa: PLC0415 - only who checks
-
     found = checked(folder)
-    settings = Settings().model_copy(update={"secret_key": secrets.token_urlsafe()})
-    if complaints := Trial(found, settings).complaints():
-        for complaint in complaints[:-1]:
+    if wrong := complaints(found, Settings()):
+        for complaint in wrong[:-1]:
             click.echo(f"error: {complaint}", err=True)
-        raise ConfigurationError(complaints[-1])
+        raise ConfigurationError(wrong[-1])
     return found
 
 

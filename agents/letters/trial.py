@@ -6,7 +6,7 @@ forced: such a branch is wrong if it can be written for none of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -21,7 +21,7 @@ from agents.letters.locales import is_installed
 from agents.letters.render import FOLDERS, Letters
 from agents.letters.sample import NOW, sample_call, sample_intervention, sample_supplier
 from agents.letters.words import in_app_words, variables
-from runtime.configuration import Configuration
+from runtime.configuration import OUR_TEMPLATES, Configuration, template_files
 from runtime.settings import Settings
 from scoring.decisions.experiments import template_file
 from scoring.decisions.policy import Trigger
@@ -39,13 +39,20 @@ _EVERY = 7
 
 
 class Trial:
-    """The templates of a configuration, to be tried on suppliers of every kind."""
+    """The templates of a configuration, to be tried on suppliers of every kind.
 
-    def __init__(self, configuration: Configuration, settings: Settings) -> None:
-        self._configuration, self._settings = configuration, settings
+    `only`: of these triggers alone, and nothing about calls (None: of all). A letter in another language is tried where
+    it is not ours as it ships.
+    """
+
+    def __init__(
+        self, configuration: Configuration, settings: Settings, only: Collection[str] | None = None
+    ) -> None:
+        self._configuration, self._settings, self._only = configuration, settings, only
         self._letters = Letters(
             configuration.templates, configuration.brand, _Watched, more={_BRANCH: self._pass}
         )
+        self._own = template_files(configuration.templates)
         self._seen: dict[Branch, set[bool]] = {}
         self._forced: Forced = {}
 
@@ -58,19 +65,33 @@ class Trial:
             if not is_installed(tag)
         }
         for trigger in self._configuration.policy.triggers:
+            if self._only is not None and trigger.name not in self._only:
+                continue
             variants: tuple[str | None, ...] = (None, *trigger.variants)
             for variant in variants:
                 template = template_file(trigger.template, variant)
-                samples = list(self._samples(trigger))
-                found |= dict.fromkeys(self._try(FOLDERS[trigger.channel], template, samples))
-        for template in CALL_TEMPLATES:
+                for tag in (None, *self._languages_of(trigger.channel, template)):
+                    samples = list(self._samples(trigger, template, tag))
+                    found |= dict.fromkeys(self._try(FOLDERS[trigger.channel], template, samples))
+        for template in CALL_TEMPLATES if self._only is None else ():
             mail = sample_call(template)
             mails = (mail, replace(mail, first_name=None), replace(mail, timezone="UTC"))
             samples = [call_variables(each, self._settings) for each in mails]
             found |= dict.fromkeys(self._try("email", template, samples))
         return list(found)
 
-    def _samples(self, trigger: Trigger) -> Iterator[dict[str, Any]]:
+    def _languages_of(self, channel: str, template: str) -> Iterator[str]:
+        """Those in which this letter is not the one that ships."""
+        files = [f"{FOLDERS[channel]}/{template}.{ending}" for ending in ("txt", "html")]
+        for tag in self._letters.languages if channel != "in_app_notification" else ():
+            if any(self._is_own(f"{tag}/{file}") for file in files):
+                yield tag
+
+    def _is_own(self, file: str) -> bool:
+        path, ours = self._own.get(file), OUR_TEMPLATES / file
+        return path is not None and not (ours.is_file() and path.read_bytes() == ours.read_bytes())
+
+    def _samples(self, trigger: Trigger, template: str, tag: str | None) -> Iterator[dict[str, Any]]:
         rules = self._configuration.rules
         milestones = [on.partition(":")[2] for on in trigger.on if on.startswith("milestone:")]
         policy = self._configuration.policy.model_copy(update={"triggers": (trigger,)})
@@ -79,8 +100,13 @@ class Trial:
             for number, supplier in enumerate(_suppliers(tuple(name for name, _ in rules.features))):
                 if trigger.channel == "in_app_notification":
                     yield in_app_words(supplier.first_name, supplier.vendor_type, supplier.snapshot)
+                    continue
+                there = row._replace(occurrence=1 + number % 4)
+                if tag is None:
+                    yield variables(supplier, there, NOW, self._settings)
                 else:
-                    yield variables(supplier, row._replace(occurrence=1 + number % 4), NOW, self._settings)
+                    theirs = replace(supplier, locale=tag)
+                    yield variables(theirs, there, NOW, self._settings, self._letters, template)
 
     def _try(self, folder: str, template: str, samples: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         self._seen.clear()

@@ -13,6 +13,8 @@ from api.dashboard.rules import draft as rules_draft
 from api.dashboard.rules import letters as rules_letters
 from api.dashboard.rules import page as rules
 from api.dashboard.rules import rollback as rules_rollback
+from api.dashboard.rules import texts as rules_texts
+from api.dashboard.rules import trial as rules_trial
 from api.dashboard.session import SignedIn
 from api.dashboard.system import page as system
 from api.dashboard.today import page as today
@@ -33,7 +35,7 @@ async def nothing_here(request: Request, rest: str, agent: SignedIn) -> Response
 
 
 router = APIRouter(tags=["dashboard"])
-_OF_RULES = (rules, rules_draft, rules_rollback, rules_letters)
+_OF_RULES = (rules, rules_draft, rules_texts, rules_trial, rules_rollback, rules_letters)
 for _part in (assets, login, oidc, today, population, supplier, acts, messages, *_OF_RULES, system):
     router.include_router(_part.router)
 router.include_router(_elsewhere)  # last: it takes what nobody else did

@@ -108,6 +108,7 @@ SAID = {
     "requested": "None of these times fits: the call waits for a time.",
     "call_changed": "The call is changed.",
     "activated": "It is in force: everything goes over to it within 10 seconds.",
+    "dropped": "The draft is dropped: nothing of it is left.",
     "rolled_back": "It is in force again, as a new version: everything goes over to it within 10 seconds.",
     "published": "The letter is published again, to the topic it came from.",
 }

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from agents.letters.checking import warnings
 from cli.admin.versions import COMMANDS, show_version
 from cli.in_force import newest_version
 from cli.policy import load_configuration, wholly_checked
-from runtime.configuration import OUR_TEMPLATES, OURS, Configuration, template_files
+from runtime.configuration import OUR_TEMPLATES, OURS, template_files
 from runtime.settings import Settings
-from scoring.decisions.policy import Policy
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -75,34 +74,3 @@ def show(of_files: bool, as_json: bool) -> None:
 
 for _command in COMMANDS:
     config.add_command(_command)
-
-
-def warnings(found: Configuration, folder: Path) -> Iterator[str]:
-    """What is allowed and yet can hardly be meant."""
-    yield from _of_caps(found.policy)
-    policy, rules = found.policy, found.rules
-    heard = {on.partition("@")[0] for trigger in policy.triggers for on in trigger.on}
-    for kind, names in (("condition", rules.condition_names), ("milestone", tuple(rules.milestones))):
-        for name in names:
-            if f"{kind}:{name}" not in heard:
-                yield f"{kind} {name}: no trigger of the policy listens to it, so nothing is sent for it"
-    ours = template_files([OUR_TEMPLATES])
-    named = {one.template for one in policy.triggers}
-    for name in template_files([folder / "templates"]) if (folder / "templates").is_dir() else ():
-        stem = Path(name).name.partition(".")[0]
-        if name not in ours and not stem.startswith("_") and stem not in named:
-            yield f"templates/{name}: no trigger names it, and it replaces none of ours"
-
-
-def _of_caps(policy: Policy) -> Iterator[str]:
-    caps, spacing = policy.caps, policy.spacing
-    if caps.positive > caps.total:
-        yield f"[caps]: positive = {caps.positive} can't be reached, total = {caps.total} comes first"
-    if caps.total > 1 and (caps.total - 1) * spacing.emails_ms > caps.window_ms:
-        yield f"[caps] and [spacing]: total = {caps.total} emails don't fit into `window` with `emails` between them"
-    for trigger in policy.triggers:
-        most = caps.positive if trigger.kind == "positive" else caps.total
-        if min(most, caps.total) == 0:
-            yield f"trigger {trigger.name}: [caps] lets none of its messages out"
-        elif trigger.most is not None and trigger.most > most and trigger.within_ms <= caps.window_ms:
-            yield f"trigger {trigger.name}: max = {trigger.most} can't be reached, [caps] allow {most}"

@@ -21,7 +21,7 @@ from agents.health.telling import tell
 from agents.health.timeline import Step
 from replay.again.life import Life
 from replay.again.outreach import Outreach
-from replay.again.tables import Rows, Tables, concluded, gathered
+from replay.again.rows import Rows, Sink, concluded, gathered
 from replay.again.variant import Variant
 from replay.log.eras import earlier_eras, present_era
 from replay.log.kafka_log import LogError
@@ -46,6 +46,7 @@ class Job:
     `until` None: the greatest event time of the log. `supplier_id`: this one only. `played`: the log was filled by
     `success run`, whose clock followed the events. `step_ms`: see `Life`. `offsets`: what of each partition; a first
     one only for variants without a policy (ValueError), as nothing says when messages were decided before it.
+    `sinks`: makes what takes the rows of a variant (its name) and partition, in place of `out`; in one process.
     """
 
     source: Source
@@ -57,6 +58,7 @@ class Job:
     played: bool = False
     step_ms: int = 0
     offsets: Offsets = WHOLE
+    sinks: Callable[[str, int], Sink] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -126,15 +128,8 @@ class PartitionReplay:
     def __init__(self, job: Job, source: OpenSource, partition: int, span: Span, outcome: Outcome) -> None:
         self._job, self._partition, self._span, self._outcome = job, partition, span, outcome
         self._groups = by_rules(job.variants)
-        self._tables = {
-            variant.name: Tables(
-                job.out / variant.name,
-                f"{partition:05d}",
-                job.since,
-                NEVER if job.until is None else job.until,
-            )
-            for variant in job.variants
-        }
+        sinks = job.sinks or _files_of(job)
+        self._tables = {variant.name: sinks(variant.name, partition) for variant in job.variants}
         self._homes = source.homes()
         self._rules = source.rules()
         self._stream = self._new_stream(partition, self._homes)
@@ -326,6 +321,13 @@ class PartitionReplay:
         outcome.refused.update(stream.reasons)
         outcome.late |= stream.late
         outcome.last_event_at = max(outcome.last_event_at, stream.last_event_at)
+
+
+def _files_of(job: Job) -> Callable[[str, int], Sink]:
+    from replay.again.tables import Tables  # noqa: PLC0415 - an extra
+
+    until = NEVER if job.until is None else job.until
+    return lambda variant, partition: Tables(job.out / variant, f"{partition:05d}", job.since, until)
 
 
 def by_rules(variants: Iterable[Variant]) -> list[list[Variant]]:

@@ -29,7 +29,8 @@ from agents.engine.record import log_append_time
 from agents.health.fold import GRACE_MS
 from replay.again.engine import Job, Outcome, by_rules, outreaches_of
 from replay.again.life import Life
-from replay.again.tables import SCHEMAS, concluded, gathered, table_of
+from replay.again.rows import concluded, gathered
+from replay.again.tables import SCHEMAS, table_of
 from replay.log import archive
 from replay.log.archive import ArchivedRecord
 from replay.log.kafka_log import LogError

@@ -6,19 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agents.cluster.rules_log import RulesLog
 from agents.engine.record import Headers, Record
-from replay.log import archive
 from replay.log.kafka_log import Bounds, KafkaLog, LogError
-from replay.log.starting_state import PartitionState, Snapshot, newest_snapshot
 from runtime.settings import Settings
 from topics.catalog import ACTIVITY, DEAD_LETTERS, PROFILES
 from topics.lines import NotLinesError, checked, read_line
 from topics.outcome import unreadable_by_kafka
 from topics.partitioner import Homes
 from topics.profile import Erasure, Profile, decode_profile
+
+if TYPE_CHECKING:
+    from replay.log.starting_state import PartitionState
 
 
 class Addressee(NamedTuple):
@@ -222,12 +223,18 @@ class _OpenArchive:
     folder: Path
 
     def bounds(self) -> dict[int, Bounds]:
+        from replay.log import archive  # noqa: PLC0415 - an extra, as in all of it
+
         return archive.bounds(self.folder, ACTIVITY)
 
     def homes(self) -> Homes:
+        from replay.log import archive  # noqa: PLC0415 - an extra, as in all of it
+
         return archive.ledger(self.folder).homes(len(self.bounds()), ACTIVITY)
 
     def rules(self) -> RulesLog:
+        from replay.log import archive  # noqa: PLC0415 - an extra, as in all of it
+
         return archive.rules(self.folder)
 
     def beginning(self, partition: int) -> Beginning:
@@ -235,14 +242,20 @@ class _OpenArchive:
         return _beginning(partition, begin, self.folder, "the archive", "`success export --state`")
 
     def records(self, partition: int, start: int, end: int) -> Iterator[Sequence[Record]]:
+        from replay.log import archive  # noqa: PLC0415 - an extra, as in all of it
+
         return archive.read(self.folder, ACTIVITY, partition, start, end)
 
     def dead_letters(self) -> Iterator[Record]:
+        from replay.log import archive  # noqa: PLC0415 - an extra, as in all of it
+
         for partition in range(archive.partition_count(self.folder, DEAD_LETTERS) or 0):
             for records in archive.read(self.folder, DEAD_LETTERS, partition):
                 yield from records
 
     def addressees(self, partition: int) -> dict[str, Addressee] | None:
+        from replay.log import archive  # noqa: PLC0415 - an extra, as in all of it
+
         if archive.partition_count(self.folder, PROFILES) is None:
             return None
         found: dict[str, Addressee] = {}
@@ -256,7 +269,11 @@ def _beginning(partition: int, begin: int, state_folder: Path | None, where: str
     if begin == 0:
         return Beginning(0)
     cut = f"{where} has partition {partition} of {ACTIVITY} only from offset {begin:,} on"
-    snapshot = newest_snapshot(state_folder) if state_folder is not None else None
+    snapshot = None
+    if state_folder is not None:
+        from replay.log.starting_state import newest_snapshot  # noqa: PLC0415 - an extra
+
+        snapshot = newest_snapshot(state_folder)
     if snapshot is None:
         raise LogError(
             f"{cut}, and a score needs the whole log: give an exported snapshot of state with {remedy}"
@@ -288,6 +305,5 @@ __all__ = [
     "FileSource",
     "KafkaSource",
     "OpenSource",
-    "Snapshot",
     "Source",
 ]

@@ -217,8 +217,9 @@ def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
     """A file's tables over the shipped ones: a table, or a list of tables, that it leaves out is as shipped."""
     shipped = tomllib.loads(DEFAULT.read_text("utf-8"))
     merged = shipped | raw
-    for name in ("levels",):
-        merged[name] = shipped[name] | raw.get(name, {})
+    levels = raw.get("levels", {})
+    if isinstance(levels, dict):
+        merged["levels"] = shipped["levels"] | levels
     components = raw.get("components", {})
     if isinstance(components, dict):
         merged["components"] = shipped["components"] | {

@@ -14,6 +14,7 @@ from store.queries import load
 from store.times import to_time
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
@@ -45,6 +46,12 @@ async def supplier(conn: AsyncConnection, supplier_id: str) -> Row | None:
     """Who they are, how they are doing and whether they are held; None if nobody knows them."""
     found = await rows(conn, SQL["supplier"], {"supplier": supplier_id})
     return found[0] if found else None
+
+
+async def names_of(conn: AsyncConnection, supplier_ids: Sequence[str]) -> dict[str, str]:
+    """What suppliers are called, by id; of who has no name, or is not known (any more), nothing."""
+    found = await rows(conn, SQL["names"], {"suppliers": list(supplier_ids)})
+    return {row["id"]: name for row in found if (name := row["business_name"] or row["first_name"])}
 
 
 async def history(conn: AsyncConnection, supplier_id: str, since: datetime) -> list[Row]:

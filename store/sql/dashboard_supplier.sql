@@ -14,6 +14,9 @@ LEFT JOIN supplier_standings st ON st.supplier_id = s.id
 LEFT JOIN supplier_holds o ON o.supplier_id = s.id
 WHERE s.id = %(supplier)s
 
+-- name: names
+SELECT id::text AS id, business_name, first_name FROM suppliers WHERE id = ANY(%(suppliers)s::uuid[])
+
 -- name: history
 -- Changes of the score since `since` and the one before it, the newest first.
 (SELECT seq, at, score, risk_level AS level, causes FROM health_history

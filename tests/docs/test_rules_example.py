@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from agents.letters.checking import checked
 from agents.letters.trial import Trial
-from cli.policy import checked
 from replay.again.life import Life
 from replay.again.outreach import Outreach
 from replay.log.source import ASSUMED_ADDRESSEE
@@ -25,11 +25,16 @@ LETTERS = tuple(
 )
 
 
-def mine(folder: Path) -> Configuration:
+def example() -> dict[str, str]:
+    """What the page adds: file of the folder -> text."""
     block = r"```(?:toml|jinja)\n(?:# to|{#) mine/(\S+)(?: #})?\n(.*?)```"
-    blocks = re.findall(block, PAGE.read_text("utf-8"), re.DOTALL)
-    assert [name for name, _ in blocks] == ["rules.toml", "policy.toml", *LETTERS]
-    for name, text in blocks:
+    found = dict(re.findall(block, PAGE.read_text("utf-8"), re.DOTALL))
+    assert list(found) == ["rules.toml", "policy.toml", *LETTERS]
+    return found
+
+
+def mine(folder: Path) -> Configuration:
+    for name, text in example().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         before = OURS[name].read_text("utf-8") if name in OURS else ""

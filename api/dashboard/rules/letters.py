@@ -1,4 +1,4 @@
-"""What is in force as letters: any of them, in any language, to a made-up supplier or to a real one.
+"""What is in force, or a draft, as letters: any of them, in any language, to a made-up supplier or to a real one.
 
 A letter is shown in a frame without any permissions, written with a key of its own: none of its links does anything.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
+from jinja2 import TemplateError
 from pydantic import BeforeValidator
 from starlette.responses import HTMLResponse, Response
 
@@ -21,6 +22,7 @@ from agents.letters.render import FOLDERS, Letters, Rendered
 from agents.letters.sample import NOW, sample_call, sample_intervention, sample_supplier
 from agents.letters.words import variables
 from api.dashboard.rendering import HEADERS, PageRoute, address, page
+from api.dashboard.rules import drafts
 from api.dashboard.rules.page import called, look
 from api.dashboard.session import SignedIn
 from api.problems import Problem
@@ -79,6 +81,7 @@ Blank = BeforeValidator(_blank_is_none)
 Name = Annotated[str | None, Query(max_length=128), Blank]
 Tag = Annotated[str | None, Query(max_length=35), Blank]
 SupplierId = Annotated[UUID | None, Query(), Blank]
+Author = Annotated[str | None, Query(max_length=255), Blank]
 
 
 class Shown(NamedTuple):
@@ -88,9 +91,11 @@ class Shown(NamedTuple):
     choices: dict[str, Choice]
     languages: tuple[str, ...]
     rendered: Rendered
-    number: int
+    called: str
     locale: str | None
     supplier: UUID | None
+    draft: str | None
+    """Whose draft it is of; None: what is in force."""
 
 
 async def _shown(
@@ -99,21 +104,43 @@ async def _shown(
     letter: Name = None,
     locale: Tag = None,
     supplier: SupplierId = None,
+    draft: Author = None,
 ) -> Shown:
-    await look(services, agent)
-    held = services.in_force.of(str(supplier)) if supplier else services.in_force.current
-    known = choices(held.policy)
+    policy, written, named = await _written(services, agent, supplier, draft)
+    known = choices(policy)
     choice = known.get(letter) if letter else next(iter(known.values()))
     if choice is None:
-        raise Problem(HTTPStatus.NOT_FOUND, f"no letter in force is called {letter}")
+        raise Problem(HTTPStatus.NOT_FOUND, f"no letter of {named} is called {letter}")
     reader = None
     if supplier is not None:
         reader = await _reader(services, agent, str(supplier))
     # Another key than ours: whoever presses a link of what they only look at changes nothing.
     settings = services.settings.model_copy(update={"secret_key": secrets.token_urlsafe()})
     now_ms = NOW if reader is None else services.clock.now_ms()
-    rendered = _rendered(choice, held.policy, held.letters, settings, reader, locale, now_ms)
-    return Shown(choice, known, (WRITTEN, *held.letters.languages), rendered, held.number, locale, supplier)
+    try:
+        rendered = _rendered(choice, policy, written, settings, reader, locale, now_ms)
+    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        if draft is None:
+            raise
+        raise Problem(
+            HTTPStatus.CONFLICT, f"this letter of the draft can't be written yet: {error}"
+        ) from error
+    return Shown(choice, known, (WRITTEN, *written.languages), rendered, named, locale, supplier, draft)
+
+
+async def _written(
+    services: Services, agent: Caller, supplier: UUID | None, draft: str | None
+) -> tuple[Policy, Letters, str]:
+    """A policy with its letters, and what they are called."""
+    if draft is None:
+        await look(services, agent)
+        held = services.in_force.of(str(supplier)) if supplier else services.in_force.current
+        return held.policy, held.letters, called(services, held.number)
+    desk = await drafts.open_desk(services, agent, draft)
+    checked = await drafts.check(services, agent, desk, tried="none")
+    if checked.configuration is None:
+        raise Problem(HTTPStatus.CONFLICT, f"the draft has a mistake: {checked.problem}")
+    return checked.configuration.policy, Letters.of(checked.configuration), f"the draft of {draft}"
 
 
 AsAsked = Annotated[Shown, Depends(_shown)]
@@ -121,18 +148,23 @@ AsAsked = Annotated[Shown, Depends(_shown)]
 
 
 @router.get("/dashboard/rules/letters")
-async def letters(request: Request, services: InServices, shown: AsAsked) -> Response:
+async def letters(request: Request, shown: AsAsked) -> Response:
     """A letter as it would look: subject, HTML at the width of a phone and of a screen, text."""
-    locale, supplier = shown.locale, shown.supplier
+    locale, supplier, draft = shown.locale, shown.supplier, shown.draft
     made = page(
         request,
         "rules_letters",
         shown=shown,
-        called=called(services, shown.number),
+        called=shown.called,
         locale=locale,
         supplier=supplier,
+        draft=draft,
         frame=address(
-            "/dashboard/rules/letters/frame", letter=shown.choice.name, locale=locale, supplier=supplier
+            "/dashboard/rules/letters/frame",
+            letter=shown.choice.name,
+            locale=locale,
+            supplier=supplier,
+            draft=draft,
         ),
     )
     made.headers.update(_WITH_A_FRAME)

@@ -15,6 +15,7 @@ from api.dashboard.session import SignedIn
 from api.problems import Problem
 from api.services import InServices, Services
 from runtime.versions import documents, documents_of
+from store import drafts
 from store import versions as store
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def called(services: Services, number: int | None) -> str:
 async def rules(request: Request, agent: SignedIn, services: InServices) -> Response:
     """What is in force, since when, by whom and why; the history."""
     history = await look(services, agent)
+    async with services.transaction(agent) as conn:
+        authors = await drafts.authors(conn)
     return page(
         request,
         "rules",
@@ -114,6 +117,7 @@ async def rules(request: Request, agent: SignedIn, services: InServices) -> Resp
         not_understood=not_understood(services, history),
         policy=services.policy,
         editor=may_change(services, agent),
+        drafts=authors,
     )
 
 

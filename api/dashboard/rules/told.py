@@ -63,6 +63,11 @@ def told(old: Mapping[str, Any], new: Mapping[str, Any]) -> Told:
     return Told(list(dict.fromkeys(lines)), words)
 
 
+def told_of_text(name: str, was: str, now: str) -> Words:
+    """What two texts of a file say otherwise."""
+    return _words(name, was, now)
+
+
 def _triggers(documents: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {trigger["name"]: trigger for trigger in documents["policy"].get("trigger", ())}
 

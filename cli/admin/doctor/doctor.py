@@ -152,7 +152,7 @@ def _codecs() -> Finding:
 
 def _files(settings: Settings) -> list[Finding]:
     """The configuration, policies and key that settings name, where a service would refuse to start with them."""
-    from cli.policy import checked  # noqa: PLC0415 - templates take their time
+    from agents.letters.checking import checked  # noqa: PLC0415 - templates take their time
 
     named = {"config_dir": (settings.config_dir, settings.policy), "policy": (None, settings.policy)}
     named["shadow_policy"] = (None, settings.shadow_policy)

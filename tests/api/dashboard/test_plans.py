@@ -61,6 +61,7 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "dashboard_supplier": {
         "supplier": {"supplier": ONE},
+        "names": {"suppliers": [ONE]},
         "history": {"supplier": ONE, "since": SINCE, "most": 1500},
         "changes": OF_ONE,
         "milestones": OF_ONE,

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli.admin.config import config, warnings
+from agents.letters.checking import warnings
+from cli.admin.config import config
 from cli.main import run
 from runtime.configuration import load
 
@@ -46,6 +47,14 @@ def test_a_slip_in_a_branch_that_no_supplier_reaches_is_found(
     assert run(["config", "check", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "we_miss_you.txt, line 9: 'clientCuont' is undefined" in said
+
+
+def test_a_slip_in_another_language_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "templates" / "de" / "email").mkdir(parents=True)
+    text = LETTER.replace("occurrence > 40", "occurrence > 1").replace("clientCount > 9000", "clientCount")
+    (tmp_path / "templates" / "de" / "email" / "we_miss_you.txt").write_text(text, "utf-8")
+    assert run(["config", "check", str(tmp_path)]) == 2
+    assert "we_miss_you.txt, line 9: 'clientCuont' is undefined" in capsys.readouterr().err
 
 
 def test_show_says_where_each_file_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,139 @@
+"""What a draft would have done in the last 30 days: worked out by a process of its own on the real log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from api.dashboard.rules.trial import Trials
+from cli.admin.publish import Publisher
+from runtime.configuration import load
+from runtime.settings import Settings
+from runtime.versions import version_of
+from scoring.time import DAY
+from tests.api.dashboard.conftest import Desk
+from tests.api.dashboard.rules.test_pages import audited, noah, settings
+from tests.api.dashboard.rules.test_texts import SHIPPED, say, with_the_example
+from topics.time import format_time
+
+__all__ = ["noah", "settings"]
+
+pytestmark = pytest.mark.stack
+
+TRIAL = "/dashboard/rules/draft/trial"
+
+
+async def sixty_days(settings: Settings) -> tuple[str, str]:
+    """Publish 60 days of two suppliers with two forms each: one whose clients went quiet, one whose did not."""
+    now = int(time.time() * 1000)
+    quiet, busy = str(uuid4()), str(uuid4())
+    lines: list[dict[str, Any]] = [
+        {"profile": {"id": supplier, "email": f"{supplier}@example.com", "timezone": "UTC"}}
+        for supplier in (quiet, busy)
+    ]
+    for day in range(60, -1, -1):
+        for supplier in (quiet, busy):
+            happened = [("supplier.logged_in", {})]
+            if day == 60:
+                happened = [("supplier.signed_up", {}), ("form.created", {"form_id": "a"})]
+                happened += [("form.created", {"form_id": "b"}), ("client.active", {"client_id": "c"})]
+            elif (supplier == busy and day % 7 == 0) or (supplier == quiet and day in {49, 42, 35}):
+                happened.append(("client.active", {"client_id": "c"}))
+            for kind, data in happened:
+                lines.append(
+                    {
+                        "specversion": "1.0",
+                        "id": str(uuid4()),
+                        "source": "/tests",
+                        "type": kind,
+                        "subject": supplier,
+                        "time": format_time(now - day * DAY - 1000),
+                        "data": data,
+                    }
+                )
+    async with Publisher(settings) as publisher:
+        for line in lines:
+            await publisher.add(json.dumps(line).encode())
+        await publisher.flush()
+    return quiet, busy
+
+
+async def through(desk: Desk) -> str:
+    """The part of the page, once the trial is through."""
+    async with asyncio.timeout(60):
+        while True:
+            part = (await desk.get(TRIAL, **{"HX-Request": "true"})).text
+            if "every 1s" not in part:
+                return part
+            await asyncio.sleep(0.2)
+
+
+async def test_who_would_have_got_what_is_named_and_linked(
+    desk: Desk, noah: Desk, settings: Settings
+) -> None:
+    quiet, busy = await sixty_days(settings)
+    await with_the_example(desk)
+    assert (await noah.post(TRIAL)).status_code == 403
+    assert (await desk.post(TRIAL)).status_code == 303
+    answer = await desk.get("/healthz")  # answers meanwhile
+    assert answer.status_code == 200
+    part = await through(desk)
+    row = part.partition("clients_went_quiet")[2].partition("</tr>")[0]
+    assert f'href="/dashboard/suppliers/{quiet}"' in row
+    assert busy not in part
+    assert "Nobody would be at another level" in part
+    assert audited(settings) == [("emma", "config.trial_started")]
+
+
+async def test_levels_that_move_and_timers_that_go_are_counted(desk: Desk, settings: Settings) -> None:
+    _, busy = await sixty_days(settings)
+    rules = SHIPPED["rules.toml"].replace("healthy = 70 ", "healthy = 41 ")
+    at = rules.index('[[condition]]\nname = "no_login_7_days"')
+    without = rules[:at] + rules[rules.index("[[condition]]", at + 5) :]
+    await say(desk, "rules.toml", without)
+    policy = SHIPPED["policy.toml"]
+    at = policy.index('[[trigger]]\nname = "no_login_7_days"')
+    await say(desk, "policy.toml", policy[:at] + policy[policy.index("[[trigger]]", at + 5) :])
+    assert (await desk.post(TRIAL)).status_code == 303
+    part = await through(desk)
+    assert "2 suppliers would not come to <code>no_login_7_days</code> any more" in part
+    levels = part.partition("Levels at the end")[2]
+    assert "At risk" in levels
+    assert f"/dashboard/suppliers/{busy}" in levels
+
+
+async def test_a_trial_is_one_at_a_time_and_can_be_stopped(desk: Desk, settings: Settings) -> None:
+    await sixty_days(settings)
+    await with_the_example(desk)
+    await desk.post(TRIAL)
+    assert "Another trial runs" in (await desk.post(TRIAL)).text
+    assert (await desk.post(TRIAL, act="cancel")).status_code == 303
+    assert "it was stopped before it was through" in await desk.page(TRIAL)
+    assert [action for _, action in audited(settings)] == ["config.trial_started", "config.trial_cancelled"]
+
+
+async def test_a_draft_with_a_mistake_is_not_tried(desk: Desk, settings: Settings) -> None:
+    await say(desk, "rules.toml", "levels = 1\n")
+    assert (await desk.post(TRIAL)).status_code == 409
+    assert audited(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "patience_s", "says"),
+    [({}, 0.05, "it was not through after"), ({"kafka": "127.0.0.1:9"}, 60.0, "Kafka does not answer")],
+)
+async def test_a_trial_that_comes_to_nothing_says_why(
+    settings: Settings, change: dict[str, str], patience_s: float, says: str
+) -> None:
+    trials = Trials(settings.model_copy(update=change), patience_s)
+    version = version_of(load(), 0, "")
+    trial = trials.start("emma", 0, version, version, version)
+    assert trial is not None
+    assert trial.task is not None
+    await trial.task
+    assert says in (trial.problem or "")
