@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 from playwright.async_api import Page, expect
 
@@ -15,10 +18,14 @@ from embedded.registry import Addresses
 from runtime.configuration import OUR_TEMPLATES
 from runtime.settings import Settings
 from tests.agents.activating import activate
+from tests.api.dashboard.rules.quiet_log import BEGINNING, events, profile, publish, sixty_days
 from tests.browser.conftest import CheckAxe, Screenshot
-from tests.browser.serving import free_ports, serving
+from tests.browser.serving import PATIENCE_S, free_ports, serving
 from tests.browser.test_dashboard import NO_OVERFLOW, SIZES
+from tests.cli.services.test_deliver import success
 from tests.conftest import own_settings
+from tests.docs.test_rules_example import LETTERS
+from tests.docs.test_rules_example import example as docs_example
 
 pytestmark = pytest.mark.usefixtures("no_console_errors")
 
@@ -76,7 +83,7 @@ async def test_from_a_draft_with_a_mistake_to_a_version_that_is_rolled_back(
 ) -> None:
     await open_as("/rules")
     await expect(page.get_by_role("heading", name="In force: what ships")).to_be_visible()
-    await page.get_by_role("link", name="Change numbers").click()
+    await page.get_by_role("link", name="Change them").click()
     changes = page.get_by_role("region", name="What it says otherwise")
     await expect(changes).to_contain_text("Nothing yet")
 
@@ -165,6 +172,94 @@ async def test_a_letter_is_looked_at_in_a_frame_that_can_do_nothing(page: Page, 
     await expect(page.get_by_role("region", name="As text")).to_contain_text("Sie")
 
 
+async def test_a_condition_with_its_letters_is_added_tried_and_put_into_force_on_the_page_alone(  # noqa: PLR0915 - one walk
+    page: Page, open_as: Open, rules_settings: Settings, axe: CheckAxe, screenshot: Screenshot
+) -> None:
+    """The example of docs/rules.md; a worker then decides by it."""
+    quiet, _ = await sixty_days(rules_settings)
+    worker = await success(rules_settings.model_copy(update={"metrics_port": None}), "worker")
+    example, text = docs_example(), page.locator("textarea[name=text]")
+    changes = page.get_by_role("region", name="What it says otherwise")
+    parts = page.get_by_role("navigation", name="Parts of the draft")
+    await open_as("/rules")
+    await page.get_by_role("link", name="Change them").click()
+
+    await parts.get_by_role("link", name="Rules").click()
+    in_force = await text.input_value()
+    wrong = example["rules.toml"].replace("last_client_activity", "last_activity")
+    await text.fill(f"{in_force}\n{wrong}")
+    await expect(changes).to_contain_text(re.compile(r"Rules\.toml, line \d+: condition clients_went_quiet"))
+    await page.reload()
+    await expect(text).to_have_value(re.compile('since = "last_activity"'))
+    await text.fill(f"{in_force}\n{example['rules.toml']}")
+    await expect(changes).to_contain_text("rules.condition[clients_went_quiet].after")
+    await expect(changes).to_contain_text("no trigger of the policy listens to it")
+    await axe(page)
+
+    await parts.get_by_role("link", name="Policy").click()
+    await text.fill(f"{await text.input_value()}\n{example['policy.toml']}")
+    await expect(changes).to_contain_text("there is no templates/email/clients_went_quiet.txt")
+
+    await parts.get_by_role("link", name="Words").click()
+    await axe(page)
+    await page.get_by_label("Name, as the trigger").fill("clients_went_quiet")
+    await page.get_by_role("button", name="Begin it").click()
+    await expect(changes).to_contain_text("to_be_written' is undefined")
+    for file in LETTERS:
+        await page.goto(f"{page.url.partition('?')[0]}?file={file}")
+        await text.fill(example[file])
+        await expect(page.get_by_role("region", name="Line by line")).not_to_contain_text("to_be_written")
+    await expect(changes).to_contain_text("trigger clients_went_quiet")
+    await page.get_by_role("link", name="See the letter").click()
+    await expect(page.get_by_text("Drei ruhige Wochen").first).to_be_visible()
+    await page.get_by_role("combobox", name="Language").select_option("en-GB")
+    await page.get_by_role("button", name="Show").click()
+    await expect(page.get_by_text("Three quiet weeks").first).to_be_visible()
+    await page.get_by_role("link", name="The draft").click()
+
+    await parts.get_by_role("link", name="Last 30 days").click()
+    await page.get_by_role("button", name="Try it").click()
+    row = page.get_by_role("row").filter(has_text="clients_went_quiet")
+    await expect(row).to_be_visible(timeout=60_000)
+    await row.locator("summary").first.click()
+    await expect(row.locator(f"a[href='/dashboard/suppliers/{quiet}']")).to_be_visible()
+    await axe(page)
+    await screenshot(page, "rules-trial", full_page=True)
+    await page.get_by_label("Why, for the history").fill("who hears nothing from clients")
+    await page.get_by_role("button", name="Put into force").click()
+    await expect(page.get_by_role("status")).to_contain_text("It is in force")
+
+    heading = await page.get_by_role("heading", name=re.compile("In force: version")).inner_text()
+    number = int(heading.rpartition(" ")[2])
+    try:
+        assert await said_by_a_worker(rules_settings) == (number, "clients_went_quiet")
+    finally:
+        worker.terminate()
+        await worker.wait()
+
+
+async def said_by_a_worker(settings: Settings) -> tuple[int, str] | None:
+    """The version that a row of somebody who has just gone quiet rests on, and its template."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            supplier = str(uuid4())
+            here_again = events(supplier, 0, [("supplier.logged_in", {})])
+            await publish(settings, [profile(supplier), *events(supplier, 22, BEGINNING), *here_again])
+            for _ in range(10):
+                await asyncio.sleep(0.5)
+                if found := _row_of(settings, supplier):
+                    return found
+
+
+def _row_of(settings: Settings, supplier: str) -> tuple[int, str] | None:
+    with psycopg.connect(settings.database_url) as conn:
+        return conn.execute(
+            "SELECT (metadata -> 'signal' ->> 'config_version')::int, template_used FROM success_interventions "
+            "WHERE supplier_id = %s AND trigger_condition = 'clients_went_quiet'",
+            (supplier,),
+        ).fetchone()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", SIZES)
 async def test_it_looks_right(
@@ -193,6 +288,10 @@ async def test_it_looks_right(
         "rules-version": f"/versions/{number}",
         "rules-again": "/versions/1/again",
         "rules-letters": "/letters?letter=no_login_7_days",
+        "rules-text": "/draft/text?file=rules.toml",
+        "rules-letter": "/draft/text?file=templates/email/we_miss_you.html",
+        "rules-words": "/draft/words",
+        "rules-trial": "/draft/trial",
     }
     for name, path in pages.items():
         await page.goto(f"{rules_url}/dashboard/rules{path}")

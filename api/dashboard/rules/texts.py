@@ -101,7 +101,8 @@ async def change(request: Request, agent: SignedIn, services: InServices) -> Res
             return Response(status_code=HTTPStatus.NO_CONTENT)
         checked = await drafts.check(services, agent, desk)
         differs = told_of_text(file, desk.texts.get(file, ""), desk.text(file))
-        return page(request, "_rules_text_checked", differs=differs, **drafts.shown(checked))
+        said_now = {"differs": differs, "preview": _preview(file, checked), **drafts.shown(checked)}
+        return page(request, "_rules_text_checked", **said_now)
     note = drafts.note_of(said)
     if act != "activate":
         checked = await drafts.check(services, agent, desk)
@@ -176,6 +177,17 @@ def _normal(text: str) -> str:
     return lines.rstrip("\n") + "\n" if lines.strip() else ""
 
 
+def _preview(file: str, checked: Checked) -> str | None:
+    """Where a letter can be looked at, once the draft could go into force and a trigger names it."""
+    letter = _LETTER.fullmatch(file)
+    if letter is None or checked.configuration is None:
+        return None
+    triggers = checked.configuration.policy.triggers
+    named = next((one.name for one in triggers if one.template == letter["name"]), None)
+    author, tag = checked.draft.author, letter["tag"]
+    return named and address("/dashboard/rules/letters", draft=author, letter=named, locale=tag)
+
+
 def _siblings(desk: Desk, file: str) -> list[Sibling]:
     """The files of the letter that this one is of."""
     path = PurePosixPath(file)
@@ -206,13 +218,6 @@ def _page(
     code: HTTPStatus = HTTPStatus.OK,
 ) -> Response:
     differs: Words = told_of_text(file, desk.texts.get(file, ""), desk.text(file))
-    letter = _LETTER.fullmatch(file)
-    preview = None
-    if letter and checked.configuration is not None:
-        named = [one.name for one in checked.configuration.policy.triggers if one.template == letter["name"]]
-        if named:
-            author, tag = desk.draft.author, letter["tag"]
-            preview = address("/dashboard/rules/letters", draft=author, letter=named[0], locale=tag)
     return page(
         request,
         "rules_text",
@@ -220,8 +225,8 @@ def _page(
         desk=desk,
         file=file,
         guide=GUIDES.get(file),
-        siblings=_siblings(desk, file) if letter else [],
-        preview=preview,
+        siblings=_siblings(desk, file) if _LETTER.fullmatch(file) else [],
+        preview=_preview(file, checked),
         text=desk.text(file),
         differs=differs,
         base=called(services, services.in_force.current.number),

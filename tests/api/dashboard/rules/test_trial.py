@@ -3,64 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
-from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from api.dashboard.rules.trial import Trials
-from cli.admin.publish import Publisher
 from runtime.configuration import load
 from runtime.settings import Settings
 from runtime.versions import version_of
-from scoring.time import DAY
 from tests.api.dashboard.conftest import Desk
+from tests.api.dashboard.rules.quiet_log import sixty_days
 from tests.api.dashboard.rules.test_pages import audited, noah, settings
 from tests.api.dashboard.rules.test_texts import SHIPPED, say, with_the_example
-from topics.time import format_time
 
 __all__ = ["noah", "settings"]
 
 pytestmark = pytest.mark.stack
 
 TRIAL = "/dashboard/rules/draft/trial"
-
-
-async def sixty_days(settings: Settings) -> tuple[str, str]:
-    """Publish 60 days of two suppliers with two forms each: one whose clients went quiet, one whose did not."""
-    now = int(time.time() * 1000)
-    quiet, busy = str(uuid4()), str(uuid4())
-    lines: list[dict[str, Any]] = [
-        {"profile": {"id": supplier, "email": f"{supplier}@example.com", "timezone": "UTC"}}
-        for supplier in (quiet, busy)
-    ]
-    for day in range(60, -1, -1):
-        for supplier in (quiet, busy):
-            happened = [("supplier.logged_in", {})]
-            if day == 60:
-                happened = [("supplier.signed_up", {}), ("form.created", {"form_id": "a"})]
-                happened += [("form.created", {"form_id": "b"}), ("client.active", {"client_id": "c"})]
-            elif (supplier == busy and day % 7 == 0) or (supplier == quiet and day in {49, 42, 35}):
-                happened.append(("client.active", {"client_id": "c"}))
-            for kind, data in happened:
-                lines.append(
-                    {
-                        "specversion": "1.0",
-                        "id": str(uuid4()),
-                        "source": "/tests",
-                        "type": kind,
-                        "subject": supplier,
-                        "time": format_time(now - day * DAY - 1000),
-                        "data": data,
-                    }
-                )
-    async with Publisher(settings) as publisher:
-        for line in lines:
-            await publisher.add(json.dumps(line).encode())
-        await publisher.flush()
-    return quiet, busy
 
 
 async def through(desk: Desk) -> str:
