@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agents.cluster.describing import ClusterError
+from agents.letters.checking import checked
 from cli.admin.shared import actor, json_option, now_ms, writing
 from cli.errors import CommandError, UsageError
 from cli.in_force import in_force, newest_version
@@ -160,7 +161,7 @@ def history(as_json: bool) -> None:
 def diff(folder: Path | None, as_json: bool) -> None:
     """Say what FOLDER (default: SUCCESS_CONFIG_DIR, or what ships) says otherwise than what is in force."""
     settings = Settings()
-    draft = wholly_checked(folder) if folder is not None else load_configuration(settings)
+    draft = checked(folder) if folder is not None else load_configuration(settings)
     now = _documents_in_force(settings)
     found = list(differences(now, documents_of(draft)))
     if as_json:

@@ -6,12 +6,10 @@ import re
 from pathlib import Path
 
 from agents.letters.checking import checked
-from agents.letters.trial import Trial
 from replay.again.life import Life
 from replay.again.outreach import Outreach
 from replay.log.source import ASSUMED_ADDRESSEE
 from runtime.configuration import OURS, Configuration, vocabulary_of
-from runtime.settings import Settings
 from scoring.time import DAY
 from tests.topics.events import APPEND_MS, AT_MS, KEY, SUPPLIER, as_bytes, event
 from topics.decoding import ActivityEvent, decode
@@ -40,11 +38,6 @@ def mine(folder: Path) -> Configuration:
         before = OURS[name].read_text("utf-8") if name in OURS else ""
         path.write_text(f"{before}\n{text}" if before else text, "utf-8")
     return checked(folder)
-
-
-def test_the_example_of_the_page_is_right(tmp_path: Path) -> None:
-    settings = Settings(secret_key="x" * 40)
-    assert Trial(mine(tmp_path), settings).complaints() == []
 
 
 def test_three_quiet_weeks_bring_one_email_a_month(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 200_000
 MOST_FILES = 60
+_IN_NO_LANGUAGE = 2
+"""Slashes in the name of a template outside the folders of languages."""
 _judging = ThreadPoolExecutor(1, "judging")
 """Letters are written to judge them: one draft at a time, so that other pages go on."""
 
@@ -83,9 +85,11 @@ class Desk(NamedTuple):
 
     @property
     def templates(self) -> list[str]:
-        """All words there are."""
-        names = self.texts.keys() | self.draft.files.keys()
-        return sorted(name for name in names if name.startswith(f"{TEMPLATES}/"))
+        """All words there are; those in the folders of languages come last."""
+        names = (
+            name for name in self.texts.keys() | self.draft.files.keys() if name.startswith(f"{TEMPLATES}/")
+        )
+        return sorted(names, key=lambda name: (name.count("/") > _IN_NO_LANGUAGE, name))
 
     def with_file(self, file: str, text: str) -> Desk:
         """The draft with this said in a file; what is in force is no change."""

@@ -15,7 +15,8 @@ LONGEST_SHOWN = 120
 _CONTEXT = 2
 """Lines around a changed one."""
 _TEMPLATES = "templates."
-_TRIGGER = "policy.trigger["
+NOT_THERE = "off"
+"""What is said of an entry where it is not."""
 
 
 class Line(NamedTuple):
@@ -48,16 +49,19 @@ class Told(NamedTuple):
 def told(old: Mapping[str, Any], new: Mapping[str, Any]) -> Told:
     """What two versions' documents (`runtime.versions.documents`) say otherwise.
 
-    A trigger that is gone or new is one line, and not one for each of its fields.
+    A trigger, condition or the like that is gone or new is one line, and not one for each of its fields.
     """
-    before, after = _triggers(old), _triggers(new)
+    before, after = _entries(old), _entries(new)
     lines, words = [], []
     for place, was, now in differences(old, new):
-        trigger = place.removeprefix(_TRIGGER).partition("]")[0] if place.startswith(_TRIGGER) else ""
+        entry = place.partition("]")[0] + "]"
         if place.startswith(_TEMPLATES):
             words.append(_words(place.removeprefix(_TEMPLATES), was or "", now or ""))
-        elif trigger and (trigger in before) != (trigger in after):
-            lines.append(Line(f"trigger {trigger}", _about(before.get(trigger)), _about(after.get(trigger))))
+        elif (entry in before) != (entry in after):
+            kind, _, name = entry.partition(".")[2].partition("[")
+            lines.append(
+                Line(f"{kind} {name[:-1]}", before.get(entry, NOT_THERE), after.get(entry, NOT_THERE))
+            )
         else:
             lines.append(Line(place.removeprefix("policy."), _short(was), _short(now)))
     return Told(list(dict.fromkeys(lines)), words)
@@ -68,14 +72,18 @@ def told_of_text(name: str, was: str, now: str) -> Words:
     return _words(name, was, now)
 
 
-def _triggers(documents: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {trigger["name"]: trigger for trigger in documents["policy"].get("trigger", ())}
+def _entries(documents: Mapping[str, Any]) -> dict[str, str]:
+    """Place of each trigger, condition, milestone, feature and event type -> all of it in a line."""
+    found = {f"policy.trigger[{one['name']}]": _about(one) for one in documents["policy"].get("trigger", ())}
+    for kind in ("condition", "milestone", "feature", "event"):
+        for one in documents.get("rules", {}).get(kind, ()):
+            name = one.get("name") or one["type"]
+            said = (f"{key} {_short(value)}" for key, value in one.items() if key not in {"name", "type"})
+            found[f"rules.{kind}[{name}]"] = f"on: {', '.join(said)}"
+    return found
 
 
-def _about(trigger: Mapping[str, Any] | None) -> str:
-    """A whole trigger in a line."""
-    if trigger is None:
-        return "off"
+def _about(trigger: Mapping[str, Any]) -> str:
     return f"on: {trigger['template']} by {trigger['channel']}, at {', '.join(trigger['on'])}"
 
 

@@ -124,7 +124,7 @@ class Trials:
         finally:
             if process.returncode is None:
                 process.kill()
-            await process.wait()
+            await process.communicate()  # closes the pipes too
         if trial.is_running:
             trial.problem = "its process ended unexpectedly; the service's log says more"
 
