@@ -76,14 +76,21 @@ class Trials:
         self._settings, self._patience_s = settings, patience_s
         self.latest: Trial | None = None
 
-    def start(self, author: str, now_ms: int, given: Version, now: Version, draft: Version) -> Trial | None:
+    async def start(
+        self, author: str, now_ms: int, given: Version, now: Version, draft: Version
+    ) -> Trial | None:
         """Begin one; None while another runs."""
         if self.latest is not None and self.latest.is_running:
             return None
         trial = self.latest = Trial(author, draft.digest, now_ms)
         versions = {"given": given, "now": now, "draft": draft}
         job = msgspec.json.encode({**versions, "days": DAYS}) + b"\n"
-        trial.task = asyncio.create_task(self._run(trial, job), name="trial of a draft")
+        try:
+            process = await self._process()
+        except OSError as error:
+            trial.problem = f"its process can't be started: {error}"
+            return trial
+        trial.task = asyncio.create_task(self._run(trial, process, job), name="trial of a draft")
         return trial
 
     async def cancel(self) -> bool:
@@ -101,16 +108,18 @@ class Trials:
         """End the one that runs."""
         await self.cancel()
 
-    async def _run(self, trial: Trial, job: bytes) -> None:
+    async def _process(self) -> Process:
         others = {name: value for name, value in os.environ.items() if not name.startswith("SUCCESS_")}
         told = {name: value for name, value in self._settings.as_env().items() if name.startswith(_OF_KAFKA)}
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "replay.what_if.trying"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=others | told | {"MALLOC_ARENA_MAX": "2"},
             limit=LONGEST_ANSWER,
         )
+
+    async def _run(self, trial: Trial, process: Process, job: bytes) -> None:
         try:
             async with asyncio.timeout(self._patience_s):
                 await _listen(process, trial, job)
@@ -193,7 +202,7 @@ async def change(
         if checked.problem or checked.configuration is None:
             raise Problem(HTTPStatus.CONFLICT, f"the draft has a mistake: {checked.problem}")
         versions = (version_of(one, SHIPPED, "") for one in (services.given, desk.now, checked.configuration))
-        trial = trials.start(agent.subject, now_ms, *versions)
+        trial = await trials.start(agent.subject, now_ms, *versions)
         if trial is None:
             raise Problem(HTTPStatus.CONFLICT, "another trial runs: wait for it, or stop it")
         action, digest = STARTED, trial.digest

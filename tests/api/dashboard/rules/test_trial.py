@@ -91,7 +91,7 @@ async def test_a_trial_that_comes_to_nothing_says_why(
 ) -> None:
     trials = Trials(settings.model_copy(update=change), patience_s)
     version = version_of(load(), 0, "")
-    trial = trials.start("emma", 0, version, version, version)
+    trial = await trials.start("emma", 0, version, version, version)
     assert trial is not None
     assert trial.task is not None
     await trial.task
