@@ -173,8 +173,12 @@ async def check(services: Services, agent: Caller, desk: Desk, *, tried: Tried =
     except ConfigurationError as error:
         return Checked(draft, str(error))
     changes = told(documents_of(desk.now), documents_of(found))
-    async with services.transaction(agent) as conn:
-        waiting = await versions.waiting_for_nobody(conn, [one.name for one in found.policy.triggers])
+    kept = [one.name for one in found.policy.triggers]
+    waiting: dict[str, int] = {}
+    if gone := {one.name for one in desk.now.policy.triggers}.difference(kept):
+        async with services.transaction(agent) as conn:
+            rows = await versions.waiting_for_nobody(conn, kept)
+        waiting = {name: number for name, number in rows.items() if name in gone}
     return Checked(draft, None, found, changes, waiting, warnings)
 
 
