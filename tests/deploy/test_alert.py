@@ -71,14 +71,19 @@ def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
 
 def firing(client: httpx.Client) -> set[str]:
     """The alerts that fire."""
-    alerts = client.get("/api/v1/alerts").json()["data"]["alerts"]
+    alerts = asked(client, "alerts")["alerts"]
     return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
 
 
 def refusals(client: httpx.Client) -> dict[str, float]:
     """What Prometheus has scraped of the mail server's replies, by class."""
-    found = client.get("/api/v1/query", params={"query": "success_smtp_replies_total"}).json()
-    return {each["metric"]["class"]: float(each["value"][1]) for each in found["data"]["result"]}
+    found = asked(client, "query", query="success_smtp_replies_total")["result"]
+    return {each["metric"]["class"]: float(each["value"][1]) for each in found}
+
+
+def asked(client: httpx.Client, what: str, **parameters: str) -> Any:
+    """What Prometheus answers."""
+    return client.get(f"/api/v1/{what}", params=parameters).raise_for_status().json()["data"]
 
 
 async def until(is_so: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
@@ -88,8 +93,8 @@ async def until(is_so: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> No
             found = is_so()
             if found if isinstance(found, bool) else await found:
                 return
-        except httpx.TransportError:
-            pass  # it begins
+        except httpx.HTTPError:
+            pass  # it begins, and says so (503) once it listens
         assert time.monotonic() < deadline
         await asyncio.sleep(0.1)
 
