@@ -87,6 +87,10 @@ ROWS: dict[str, tuple[str, str]] = {
     ),
     "supplier_standings": (AGENTS, "UPDATE customer_health SET seq = 1 WHERE supplier_id = {who}"),
     "level_changes": (AGENTS, "UPDATE customer_health SET seq = 2 WHERE supplier_id = {who}"),
+    "config_drafts": (
+        AGENTS,
+        "INSERT INTO config_drafts (author, files, settings, changed_at) VALUES ({who}::text, '{{}}', '[]', now())",
+    ),
     "config_versions": (
         AGENTS,
         (
