@@ -25,6 +25,7 @@ NOT_THEIRS = frozenset(
         "population_now",
         "message_tallies",
         "dead_letters_published",
+        "config_drafts",
         "config_versions",
     }
 )
