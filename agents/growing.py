@@ -24,7 +24,7 @@ from aiokafka.admin import NewPartitions
 from agents.cluster import ledger as ledgers
 from agents.cluster import rules_log
 from agents.cluster.accepting import wait_until_nobody_reads
-from agents.cluster.describing import NO_ID, ClusterError, Described, asking, describe
+from agents.cluster.describing import NO_ID, ClusterError, Described, asking, describe, describe_all
 from agents.cluster.identity import made_anew
 from agents.cluster.ledger import Growth, Ledger
 from agents.cluster.provisioning import STATE, wanted_topics
@@ -80,11 +80,8 @@ async def grow(settings: Settings, to: int) -> Grown:
     Raises ClusterError where it can't, and says what to do.
     """
     prefix = settings.topic_prefix
-    wanted = wanted_topics(prefix)
     async with asking(settings) as admin:
-        found = await describe(admin, wanted)
-        if missing := sorted(wanted.keys() - found):
-            raise ClusterError(f"no topic {', '.join(missing)}: run `success migrate`")
+        found = await describe_all(admin, wanted_topics(prefix))
         ledger = await ledgers.read(settings)
         if changed := made_anew(ledger, found, prefix):
             raise ClusterError(f"{', '.join(changed)} was made anew: `success topics accept` first")

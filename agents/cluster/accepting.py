@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiokafka import TopicPartition
 
 from agents.cluster import ledger as ledgers
-from agents.cluster.describing import ClusterError, asking, describe
+from agents.cluster.describing import ClusterError, asking, describe_all
 from agents.cluster.identity import made_anew
 from agents.cluster.provisioning import wanted_topics
 from agents.engine.connection import consumer_of
@@ -51,11 +51,8 @@ async def accept(settings: Settings) -> dict[str, str]:
     Raises ClusterError while workers run, and where topics are missing.
     """
     prefix = settings.topic_prefix
-    wanted = wanted_topics(prefix)
     async with asking(settings) as admin:
-        found = await describe(admin, wanted)
-        if missing := sorted(wanted.keys() - found):
-            raise ClusterError(f"no topic {', '.join(missing)}: run `success migrate`")
+        found = await describe_all(admin, wanted_topics(prefix))
         ledger = await ledgers.read(settings)
         changed = made_anew(ledger, found, prefix)
         if not changed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -166,6 +166,14 @@ async def describe(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str
     """Those of the topics (full names) that exist; ClusterError where Kafka won't tell."""
     answer: Any = await admin._send_request(Describe(names))  # noqa: SLF001 - the client has no request with ids
     return described(answer.to_object()["topics"])
+
+
+async def describe_all(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, Described]:
+    """All of the topics (full names); ClusterError where one is missing or Kafka won't tell."""
+    found = await describe(admin, names)
+    if missing := sorted(set(names) - found.keys()):
+        raise ClusterError(f"no topic {', '.join(missing)}: run `success migrate`")
+    return found
 
 
 def described(topics: Iterable[dict[str, Any]]) -> dict[str, Described]:

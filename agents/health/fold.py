@@ -531,7 +531,7 @@ class PartitionFold:
         It may be left off after any of them: the time has moved all the same, and what did not fire yet does so
         with the next records, the next call, or after a recovery; for each supplier before anything later.
         """
-        self.stream_time = max(self.stream_time, to_ms + (self.grace_ms or 0))
+        self.let_pass(to_ms)
         for fired in self._firing(to_ms):
             self._put_in_order()
             yield fired

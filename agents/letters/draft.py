@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agents.letters.checking import checked, complaints, warnings
 from agents.letters.render import FOLDERS, Letters, TemplateMissingError
+from agents.letters.written_out import as_toml
 from runtime.configuration import BRAND, OURS, POLICY, RULES, TEMPLATES, ConfigurationError
 from runtime.versions import whole, words_of
-from runtime.written_out import as_toml
 from scoring.decisions.changing import SettingError, with_settings
 from scoring.decisions.experiments import template_file
 from scoring.decisions.policy import Policy

@@ -56,7 +56,7 @@ def told(old: Mapping[str, Any], new: Mapping[str, Any]) -> Told:
     for place, was, now in differences(old, new):
         entry = place.partition("]")[0] + "]"
         if place.startswith(_TEMPLATES):
-            words.append(_words(place.removeprefix(_TEMPLATES), was or "", now or ""))
+            words.append(told_of_text(place.removeprefix(_TEMPLATES), was or "", now or ""))
         elif (entry in before) != (entry in after):
             kind, _, name = entry.partition(".")[2].partition("[")
             lines.append(
@@ -65,11 +65,6 @@ def told(old: Mapping[str, Any], new: Mapping[str, Any]) -> Told:
         else:
             lines.append(Line(place.removeprefix("policy."), _short(was), _short(now)))
     return Told(list(dict.fromkeys(lines)), words)
-
-
-def told_of_text(name: str, was: str, now: str) -> Words:
-    """What two texts of a file say otherwise."""
-    return _words(name, was, now)
 
 
 def _entries(documents: Mapping[str, Any]) -> dict[str, str]:
@@ -96,7 +91,8 @@ def _short(value: Any) -> str | None:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
-def _words(name: str, was: str, now: str) -> Words:
+def told_of_text(name: str, was: str, now: str) -> Words:
+    """What two texts of a file say otherwise."""
     lines = tuple(_compared(was, now))
     kinds = [kind for kind, _ in lines]
     return Words(name, kinds.count("+"), kinds.count("-"), lines)
