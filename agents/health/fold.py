@@ -7,41 +7,38 @@ the same object, so the same log gives the same answers in all of them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
-from itertools import chain, islice, takewhile
-from operator import itemgetter
+from itertools import chain, islice
 
 from agents.engine.failure import RefusedError
-from agents.engine.record import DeadLetter, Record, log_append_time
+from agents.engine.record import Record, log_append_time
+from agents.health.moved_here import came_before, moved_from
+from agents.health.outgoing import HEADERS, Flush, Outgoing, Place
 from agents.health.slices import SLICE, at_once
 from agents.health.state_codec import META_KEY, OF_A_VERSION, SCHEMA_VERSION, Meta, StateHeader, pack
-from agents.health.stored_supplier import is_supplier, owed, read, write
+from agents.health.stored_supplier import is_supplier, owed, write
+from agents.health.suppliers import Owed, Supplier, Suppliers
+from agents.health.tally import Tally
 from agents.health.timeline import LookUp, Step, Timeline
+from agents.health.timers import Timers
 from runtime.configuration import vocabulary_of
 from scoring.health.events import too_many
 from scoring.health.machine import advance, apply, next_due
 from scoring.health.rules import SHIPPED, Rules
-from scoring.health.signals import CONDITION_MET, HEALTH_UPDATED, MILESTONE_ACHIEVED, RISK_CHANGED, Signal
+from scoring.health.signals import HEALTH_UPDATED, Signal
 from scoring.health.snapshot import snapshot
 from scoring.health.state import State
 from scoring.identity import snapshot_id
-from scoring.time import MINUTE, NEVER, SECOND
+from scoring.time import NEVER
 from topics.activity_types import Vocabulary
-from topics.catalog import ACTIVITY, CONDITIONS, MILESTONES, RISK_CHANGES
+from topics.catalog import ACTIVITY
 from topics.decoding import ActivityEvent, Refusal, type_of
 from topics.decoding import decode as decode_record
-from topics.encoding import SOURCE, STRUCTURED_HEADERS, encode_event
+from topics.encoding import SOURCE, encode_event
 from topics.outcome import dead_letter
-from topics.partitioner import Homes, partition_of
+from topics.partitioner import Homes
 
-HEADERS = list(STRUCTURED_HEADERS)
-MOVED = "success-moved"
-"""Header of an event that was sent to its home: `partition:offset` where it had lain."""
-MOST_ORIGIN_BYTES = 32
-"""Of that header: two numbers. Another is not ours, and Python refuses to read numbers of thousands of digits."""
 READ_AT_ONCE = 2_000
 """Records that are decoded without a pause, some 5 ms."""
 FOLD_AT_ONCE = 500
@@ -50,13 +47,6 @@ SLICES_A_FLUSH = 160
 """Slices of suppliers whose timers fire between two flushes, so that very many are not all in memory at once."""
 GRACE_MS = 60_000
 """How long after its due time something due waits for late events (contract section 4)."""
-
-TOPIC_OF_SIGNAL = {RISK_CHANGED: RISK_CHANGES, MILESTONE_ACHIEVED: MILESTONES, CONDITION_MET: CONDITIONS}
-
-OutgoingSignal = tuple[str, bytes, bytes]
-"""(catalogue name of the topic, key, value)"""
-Place = tuple[int, int] | tuple[int, int, int, str]
-"""(index of the record, 1) of what an event brought about; (index, 0, due, supplier) of what fired before it."""
 
 
 class WrongStateError(Exception):
@@ -67,52 +57,11 @@ class OtherCountError(WrongStateError, RefusedError):
     """It was built for another number of partitions."""
 
 
-MOST_UNKNOWN = 200
-"""Names of unknown types that are told apart between two looks at the tally."""
-OWED_MS = 14 * MINUTE + 30 * SECOND
-"""How long a snapshot may wait that nobody acts on: it is out within 15 minutes, flush and tick included."""
-MOST_OWED = 10_000
-"""Of a partition; of more the oldest go out earlier, so that a worker that stops, which owes nothing, stops soon."""
 MOST_WAITING = 500
 MOST_CHANGES = 500
 MOST_GOALS = 5_000
 """Of one supplier in a batch, and in a snapshot before it has to be sent: far beyond what people do, but a service in
 a loop must not make a snapshot that fits into no message (16 MiB of `success.health`)."""
-
-
-@dataclass(slots=True)
-class Supplier:
-    """A supplier whose state is decoded."""
-
-    id: str
-    state: State
-    touched: bool = False
-    waiting: list[tuple[ActivityEvent, int, Record]] = field(default_factory=list)
-    """Events of the batch that were read and not folded yet, each with its index in it and the record it was in."""
-
-
-@dataclass(slots=True)
-class Flush:
-    """What a partition owes the outside, in the order of sending: acked health before the signals.
-
-    `changelog` goes last and in order. In a `whole` one its last record, the partition's meta, vouches for everything
-    up to `watermark`. Another is of some suppliers only and vouches for nothing beyond them.
-    """
-
-    health: list[tuple[bytes, bytes]]
-    signals: list[OutgoingSignal]
-    dead_letters: list[DeadLetter]
-    changelog: list[tuple[bytes, bytes]]
-    watermark: int
-    whole: bool = True
-    astray: list[tuple[int, DeadLetter]] = field(default_factory=list)
-    """(partition, record) of events that another count of partitions brought here, on their way home."""
-
-    signal_times: list[tuple[int, bool]] = field(default_factory=list, compare=False)
-    """Of each signal the time it stands for, in ms, and whether time alone brought it about."""
-
-    def __bool__(self) -> bool:
-        return bool(self.changelog)
 
 
 @dataclass(slots=True)
@@ -161,32 +110,20 @@ class PartitionFold:
     """Flush before anything else is read: a snapshot has as many changes as may be, or so many suppliers have changed
     that memory is short. Of very many timers the rest fires after it."""
 
-    _encoded: dict[bytes, bytes] = field(default_factory=dict)
-    _suppliers: dict[str, Supplier] = field(default_factory=dict)
+    _suppliers: Suppliers = field(init=False)
     _touched: list[Supplier] = field(default_factory=list)
-    _heap: list[tuple[int, str]] = field(default_factory=list)
-    _scheduled: dict[str, int] = field(default_factory=dict)
-    _signals: list[OutgoingSignal] = field(default_factory=list)
-    _signal_times: list[tuple[int, bool]] = field(default_factory=list)
-    _types: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Events read since the last look at the tally, by type."""
-    _unknown_types: Counter[str] = field(default_factory=Counter)
-    _refusals: int = 0
-    _placed: list[tuple[Place, OutgoingSignal]] = field(default_factory=list)
-    """Signals of the batch that is being folded, each with its place in the stream."""
+    _timers: Timers = field(default_factory=Timers)
+    _outgoing: Outgoing = field(default_factory=Outgoing)
+    _tally: Tally = field(default_factory=Tally)
     _times: list[int] = field(default_factory=list)
-    """The stream time at each record of that batch."""
-    _dead_letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
-    """Each with the offset of its record."""
-    _astray: list[tuple[int, DeadLetter]] = field(default_factory=list)
+    """The stream time at each record of the batch that is being folded."""
     _moved_here: dict[int, int] = field(default_factory=dict)
     """Partition → offset there of the last record that was moved here from it."""
     _flushed_watermark: int = -1
     _ahead_until: int = -1
     _loaded_to_fire: list[str] = field(default_factory=list)
     """Suppliers whose state was decoded only for a timer: let go of at the next flush."""
-    _owed: dict[str, int] = field(default_factory=dict)
-    """Supplier → since when, on the worker's clock, their snapshot waits; the oldest first."""
+    _owed: Owed = field(default_factory=Owed)
     _timeline: Timeline = field(init=False)
     _made_by: Meta | None = None
     """The meta record that the state was recovered with."""
@@ -205,6 +142,7 @@ class PartitionFold:
         """Nothing was ever otherwise, unless somebody knows better."""
         self.homes = self.homes if self.homes.partitions else Homes(self.partitions)
         self._timeline = Timeline(self.rules)
+        self._suppliers = Suppliers(self.partition, self.partitions)
 
     # --- recovery
 
@@ -213,8 +151,8 @@ class PartitionFold:
 
         Raises `WrongStateError` when they belong to another number of partitions.
         """
-        self._encoded = encoded
-        heap: list[tuple[int, str]] = []
+        self._suppliers.encoded = encoded
+        due: list[tuple[int, str]] = []
         waiting: list[tuple[int, str]] = []
         for key, raw in encoded.items():
             if not is_supplier(key):
@@ -223,17 +161,15 @@ class PartitionFold:
             if header.epoch == self.epoch:
                 self._ahead_until = max(self._ahead_until, header.offset)
             if header.due < NEVER:
-                heap.append((header.due, key.decode()))
+                due.append((header.due, key.decode()))
             if (since := owed(raw)) is not None:
                 waiting.append((since, key.decode()))
-        self._owed = {supplier_id: since for since, supplier_id in sorted(waiting)}
-        heapify(heap)
-        self._heap = heap
-        self._scheduled = {supplier_id: due for due, supplier_id in heap}
+        self._owed = Owed({supplier_id: since for since, supplier_id in sorted(waiting)})
+        self._timers = Timers(due)
         self._recover_meta()
 
     def _recover_meta(self) -> None:
-        raw = self._encoded.get(META_KEY)
+        raw = self._suppliers.encoded.get(META_KEY)
         if raw is None:
             return
         header, meta = StateHeader.of(raw), Meta.of(raw)
@@ -287,7 +223,7 @@ class PartitionFold:
         self._timeline.learn(steps, look_up)
         self._take_switches(self.watermark + 1)
         if not self._behind and self._brought_up < self.rules.version:
-            self._behind = self._everybody()
+            self._behind = self._suppliers.ids()
 
     def _begin_with(self, steps: Sequence[Step], before: str, others: Iterable[Rules]) -> None:
         meta, made_by = self._made_by, ""
@@ -310,14 +246,9 @@ class PartitionFold:
     def _went_over(self, step: Step) -> None:
         """Time has passed as far as the switch says, and everybody is to follow; replay has them follow itself."""
         self.stream_time = max(self.stream_time, step.through + (self.grace_ms or 0))
-        self._behind = self._everybody() if self._brought_up < step.rules.version else []
+        self._behind = self._suppliers.ids() if self._brought_up < step.rules.version else []
         if not self._behind:
             self._brought_up = max(self._brought_up, step.rules.version)
-
-    def _everybody(self) -> list[str]:
-        return [key.decode() for key in self._encoded if is_supplier(key)] + [
-            supplier_id for supplier_id in self._suppliers if supplier_id.encode() not in self._encoded
-        ]
 
     @property
     def fired_to(self) -> int:
@@ -350,16 +281,16 @@ class PartitionFold:
         while self._behind:
             fired, slice_, self._behind = 0, self._behind[-SLICE:], self._behind[:-SLICE]
             for supplier_id in slice_:
-                known = supplier_id in self._suppliers
-                supplier = self._suppliers.get(supplier_id) or self._load(supplier_id)
+                known = supplier_id in self._suppliers.decoded
+                supplier = self._suppliers.get(supplier_id)
                 if supplier is None:
                     continue
                 fired += self._bring_up(supplier)
                 if not known and supplier.touched:
                     self._loaded_to_fire.append(supplier_id)
                 elif not known:
-                    del self._suppliers[supplier_id]
-            self._put_in_order()
+                    del self._suppliers.decoded[supplier_id]
+            self._outgoing.put_in_order()
             if not self._behind:
                 self._brought_up = self.rules.version
             yield fired
@@ -374,7 +305,7 @@ class PartitionFold:
             self._gather(supplier.id, (signal,), (0, 0, signal.at, supplier.id))
         if not supplier.touched:
             self._touch(supplier)
-        self._schedule(supplier)
+        self._timers.schedule(supplier.id, supplier.state.due)
         return len(signals)
 
     # --- records and time
@@ -431,7 +362,7 @@ class PartitionFold:
                 yield 0
                 if slices == SLICES_A_FLUSH:
                     break
-        self._put_in_order()
+        self._outgoing.put_in_order()
         left = self._is_left_due()
         self.full |= left
         return left
@@ -445,8 +376,9 @@ class PartitionFold:
         self, records: Iterable[Record], waiting: list[Supplier]
     ) -> bool:
         """Decode records and let the events wait at their suppliers, who go into `waiting`; whether there were any."""
-        times, suppliers, most_waiting = self._times, self._suppliers, self.most_waiting
-        record, read, types = None, 0, self._types
+        times, most_waiting = self._times, self.most_waiting
+        decoded, load = self._suppliers.decoded, self._suppliers.load
+        record, read, types = None, 0, self._tally.read
         vocabulary = self.vocabulary or vocabulary_of(self.rules)
         stamped = self.append_time is log_append_time  # as it always is in a worker: a call saved
         switch_at = self._timeline.next_offset
@@ -463,18 +395,18 @@ class PartitionFold:
             if type(event) is not ActivityEvent:
                 self._set_aside(record, event)
                 continue
-            supplier = suppliers.get(event.subject) or self._load(event.subject)
+            supplier = decoded.get(event.subject) or load(event.subject)
             if supplier is None:
                 self._misplaced(record, event.subject)
                 continue
-            if self.homes.other and self._came_before(record):
+            if self.homes.other and came_before(record, self._moved_here):
                 continue
             at = event.at if event.at < append_ms else append_ms  # noqa: FURB136 - twice as fast as min()
             if at > self.stream_time:  # noqa: PLR1730 - as above
                 self.stream_time = at
             read += 1
             types[event.type] += 1
-            if offset <= self._ahead_until and self._already_holds(event.subject, offset):
+            if offset <= self._ahead_until and self._suppliers.holds(event.subject, offset, self.epoch):
                 continue
             if not supplier.waiting:
                 waiting.append(supplier)
@@ -509,8 +441,7 @@ class PartitionFold:
             self.full = True
         if not supplier.touched:
             self._touch(supplier)
-        if state.due < self._scheduled.get(supplier_id, NEVER):
-            self._schedule(supplier)
+        self._timers.schedule_sooner(supplier_id, state.due)
 
     def fire_due(self, to_ms: int) -> int:
         """Fire everything due at or before `to_ms` for all suppliers, in due order; the number of signals."""
@@ -533,42 +464,39 @@ class PartitionFold:
         """
         self.let_pass(to_ms)
         for fired in self._firing(to_ms):
-            self._put_in_order()
+            self._outgoing.put_in_order()
             yield fired
 
     def next_due(self) -> int | None:
         """A lower bound in ms of when something falls due next; None if nothing will."""
-        return self._heap[0][0] if self._heap else None
+        return self._timers.next_due()
 
     def _firing(self, to_ms: int) -> Generator[int, None, None]:
         """Fire in due order; after each slice of suppliers the number of its signals."""
-        heap, fired, looked_at = self._heap, 0, 0
-        while heap and heap[0][0] <= to_ms:
+        fired = looked_at = 0
+        while self._timers.is_due(to_ms):
             if looked_at == SLICE:
                 yield fired
                 fired = looked_at = 0
-            due, supplier_id = heappop(heap)
-            if self._scheduled.get(supplier_id) != due:
-                continue  # a later pass scheduled it earlier; this entry is a leftover
+            due, supplier_id = self._timers.take()
             looked_at += 1
-            supplier = self._suppliers.get(supplier_id)
+            supplier = self._suppliers.decoded.get(supplier_id)
             if supplier is None:
-                supplier = self._load(supplier_id)
+                supplier = self._suppliers.load(supplier_id)
                 self._loaded_to_fire.append(supplier_id)
             if supplier is None:
                 raise WrongStateError(f"a due time of {supplier_id} without its state in {self.partition}")
-            del self._scheduled[supplier_id]
             brought, rules = self._brought_up_to_fire(supplier)
             fired += brought
             if next_due(supplier.state, rules) > due:
-                self._schedule(supplier)
+                self._timers.schedule(supplier.id, supplier.state.due)
                 continue
             signals = advance(supplier.state, supplier_id, due, rules)
             if next_due(supplier.state, rules) <= due:
                 raise WrongStateError(f"{supplier_id} is still due at {due} after firing it")
             if not supplier.touched:
                 self._touch(supplier)
-            self._schedule(supplier)
+            self._timers.schedule(supplier.id, supplier.state.due)
             self._gather_fired(supplier_id, signals)
             fired += len(signals)
         if fired:
@@ -579,68 +507,27 @@ class PartitionFold:
         if supplier.state.rules == self.rules.version:
             return 0, self.rules
         brought = self._bring_up(supplier)
-        self._scheduled.pop(supplier.id, None)
+        self._timers.forget(supplier.id)
         return brought, self._timeline.rules_of(supplier.state)
-
-    def _schedule(self, supplier: Supplier) -> None:
-        due = supplier.state.due
-        if due < NEVER:
-            self._scheduled[supplier.id] = due
-            heappush(self._heap, (due, supplier.id))
 
     def _touch(self, supplier: Supplier) -> None:
         supplier.touched = True
         self._touched.append(supplier)
 
-    # --- suppliers
-
-    def _load(self, supplier_id: str) -> Supplier | None:
-        """The supplier with its state, a new one if it is at home here; None if it belongs elsewhere."""
-        key = supplier_id.encode()
-        state = read(self._encoded, key)
-        if state is None:
-            if partition_of(key, self.partitions) != self.partition:
-                return None
-            state = State()
-        supplier = self._suppliers[supplier_id] = Supplier(supplier_id, state)
-        return supplier
-
-    def _already_holds(self, supplier_id: str, offset: int) -> bool:
-        """Whether a flush that was cut short had already written this supplier's state up to `offset`."""
-        raw = self._encoded.get(supplier_id.encode())
-        if raw is None:
-            return False
-        header = StateHeader.of(raw)
-        return header.epoch == self.epoch and header.offset >= offset
-
     # --- what monitoring asks
 
     def take_tally(self) -> list[tuple[str, str, int]]:
         """What was read since the last call: (type, `read`, `unknown` or `refused`, how many); "" for no type."""
-        tally = [(name, "read", count) for name, count in self._types.items()]
-        tally += [(name, "unknown", count) for name, count in self._unknown_types.items()]
-        if self._refusals:
-            tally.append(("", "refused", self._refusals))
-        self._types.clear()
-        self._unknown_types.clear()
-        self._refusals = 0
-        return tally
+        return self._tally.take()
 
     @property
     def timers(self) -> int:
         """How many suppliers have a due time."""
-        return len(self._scheduled)
+        return len(self._timers)
 
     def timers_due(self, at_ms: int, at_most: int = 10_000) -> int:
         """How many of them are due at `at_ms`, counted up to `at_most`."""
-        heap, found, look = self._heap, 0, [0]
-        while look and found < at_most:
-            index = look.pop()
-            if index < len(heap) and heap[index][0] <= at_ms:
-                due, supplier_id = heap[index]
-                found += self._scheduled.get(supplier_id) == due
-                look += (2 * index + 1, 2 * index + 2)
-        return found
+        return self._timers.count_due(at_ms, at_most)
 
     # --- what goes out
 
@@ -650,11 +537,7 @@ class PartitionFold:
         return HEADERS
 
     def _gather(self, supplier_id: str, signals: Iterable[Signal], place: Place) -> None:
-        key = supplier_id.encode()
-        for signal in signals:
-            value = encode_event(signal.type, signal.id, SOURCE, supplier_id, signal.at, signal.data)
-            self._placed.append((place, (TOPIC_OF_SIGNAL[signal.type], key, value)))
-            self._signal_times.append((signal.at, place[1] == 0))
+        self._outgoing.add(supplier_id, signals, place)
 
     def _gather_fired(self, supplier_id: str, signals: Iterable[Signal]) -> None:
         """What time fired comes before the record that moved the stream past its due time, in due order."""
@@ -663,25 +546,19 @@ class PartitionFold:
             moved_by = bisect_left(self._times, signal.at + grace)
             self._gather(supplier_id, (signal,), (moved_by, 0, signal.at, supplier_id))
 
-    def _put_in_order(self) -> None:
-        self._placed.sort(key=itemgetter(0))
-        self._signals += [record for _, record in self._placed]
-        self._placed.clear()
-
     def _set_aside(self, record: Record, verdict: object) -> None:
         if isinstance(verdict, Refusal):
             self._refuse(record, verdict.reason)
         else:
             self.counters.unknown += 1
-            name = type_of(record.value, record.headers)
-            self._unknown_types[name if len(self._unknown_types) < MOST_UNKNOWN else ""] += 1
+            self._tally.add_unknown(type_of(record.value, record.headers))
 
     def _refuse(self, record: Record, reason: str) -> None:
         self.counters.refused += 1
-        self._refusals += 1
+        self._tally.refused += 1
         place = self.topic, self.partition, record.offset
         letter = dead_letter(reason, place, record.key, record.value, record.headers)
-        self._dead_letters.append((record.offset, letter))
+        self._outgoing.dead_letters.append((record.offset, letter))
 
     def _misplaced(self, record: Record, supplier_id: str) -> None:
         """An event of a supplier who is at home elsewhere: refused, unless another count of partitions explains it."""
@@ -691,23 +568,7 @@ class PartitionFold:
             return
         if not self.brings_home:
             return
-        origin = b"%d:%d" % (self.partition, record.offset)
-        self._astray.append(
-            (self.homes.of(key), (record.key, record.value, [*record.headers, (MOVED, origin)]))
-        )
-
-    def _came_before(self, record: Record) -> bool:
-        """Whether a record was moved here once more: its lane was read again, after a crash or in a rebuild."""
-        origins = [value for name, value in record.headers if name == MOVED and value]
-        if not origins:
-            return False
-        partition, _, offset = origins[-1].partition(b":")
-        if not (partition.isdigit() and offset.isdigit() and len(origins[-1]) <= MOST_ORIGIN_BYTES):
-            return False
-        if int(offset) <= self._moved_here.get(int(partition), -1):
-            return True
-        self._moved_here[int(partition)] = int(offset)
-        return False
+        self._outgoing.astray.append((self.homes.of(key), moved_from(record, self.partition)))
 
     def take_flush(self, now_ms: int | None = None) -> Flush:
         """What there is to send since the last flush; empty if nothing was read, nothing fired and nothing is owed.
@@ -719,7 +580,7 @@ class PartitionFold:
 
     def taking_flush(self, now_ms: int | None = None) -> Generator[None, None, Flush]:
         """`take_flush`, with a pause after each slice of suppliers; to be finished before anything else is asked."""
-        waited = self._waited_long(now_ms)
+        waited = self._owed.late(now_ms)
         if self.watermark == self._flushed_watermark and not self._touched and not waited:
             return Flush([], [], [], [], self.watermark)
         touched = (supplier for supplier in self._touched if supplier.touched)
@@ -747,36 +608,25 @@ class PartitionFold:
 
     def owes_by(self) -> int | None:
         """When, on the worker's clock, the first snapshot that waits is to be sent; None if none waits."""
-        return next(iter(self._owed.values())) + OWED_MS if self._owed else None
-
-    def _waited_long(self, now_ms: int | None) -> list[str]:
-        """Suppliers whose snapshot waits and is to wait no longer."""
-        if now_ms is None:
-            return list(self._owed)
-        late = takewhile(lambda each: each[1] + OWED_MS <= now_ms, self._owed.items())
-        number = max(sum(1 for _ in late), len(self._owed) - MOST_OWED)
-        return list(islice(self._owed, number))
+        return self._owed.by()
 
     def _owed_to(self, supplier_ids: Iterable[str]) -> Iterator[Supplier]:
         """Those of them to whom a snapshot is owed still, one after the other, which is not to wait."""
         for supplier_id in supplier_ids:
-            if supplier_id not in self._owed:
+            if supplier_id not in self._owed.since:
                 continue  # told meanwhile, of something else as well
-            supplier = self._suppliers.get(supplier_id)
+            supplier = self._suppliers.look_at(supplier_id)
             if supplier is None:
-                state = read(self._encoded, supplier_id.encode())
-                if state is None:
-                    raise WrongStateError(
-                        f"a snapshot owed of {supplier_id} without their state in {self.partition}"
-                    )
-                supplier = Supplier(supplier_id, state)
+                raise WrongStateError(
+                    f"a snapshot owed of {supplier_id} without their state in {self.partition}"
+                )
             supplier.state.visible = True
             yield supplier
 
     @property
     def has_signals(self) -> bool:
         """Whether signals wait to be sent."""
-        return bool(self._signals)
+        return bool(self._outgoing.signals)
 
     def taking_signals(self) -> Generator[None, None, Flush]:
         """`taking_flush` of those suppliers only that have signals to send: few, where a whole flush would be long.
@@ -784,18 +634,14 @@ class PartitionFold:
         The meta record stays as it is: after a crash the log is read again from there, and whoever has a newer
         record is not folded twice.
         """
-        keys = dict.fromkeys(key for _, key, _ in self._signals)
-        return (yield from self._taking((self._suppliers[key.decode()] for key in keys), whole=False))
+        keys = dict.fromkeys(key for _, key, _ in self._outgoing.signals)
+        return (yield from self._taking((self._suppliers.decoded[key.decode()] for key in keys), whole=False))
 
     def _taking(
         self, suppliers: Iterable[Supplier], *, whole: bool, now_ms: int | None = None
     ) -> Generator[None, None, Flush]:
         """All signals and dead letters, and these suppliers' snapshots and state records."""
-        self._dead_letters.sort(key=itemgetter(0))  # what is refused when it is folded is noted later
-        dead_letters = [letter for _, letter in self._dead_letters]
-        watermark = self.watermark if whole else self._flushed_watermark
-        flush = Flush([], self._signals, dead_letters, [], watermark, whole, self._astray, self._signal_times)
-        self._signals, self._dead_letters, self._astray, self._signal_times = [], [], [], []
+        flush = self._outgoing.take(self.watermark if whole else self._flushed_watermark, whole=whole)
         for number, supplier in enumerate(suppliers, 1):
             if number % SLICE == 0:
                 yield
@@ -803,33 +649,24 @@ class PartitionFold:
             key, state = supplier.id.encode(), supplier.state
             if state.visible or (now_ms is None and state.dirty):
                 flush.health.append((key, self._snapshot_event(supplier.id, state)))
-                self._owed.pop(supplier.id, None)
+                self._owed.since.pop(supplier.id, None)
             elif now_ms is not None and state.dirty and not state.owed_since:
-                state.owed_since = self._owed[supplier.id] = now_ms
+                state.owed_since = self._owed.since[supplier.id] = now_ms
             flush.changelog += write(key, state, self._header(state.due))
         return flush
 
     def confirm(self, flush: Flush) -> None:
         """Take a flush that all brokers have acked as the state to continue from."""
-        self._encoded.update(flush.changelog)
+        self._suppliers.encoded.update(flush.changelog)
         if not flush.whole:
             self._touched = [supplier for supplier in self._touched if supplier.touched]
             return
         self._flushed_watermark = flush.watermark
         for supplier_id in self._loaded_to_fire:
-            self._suppliers.pop(supplier_id, None)
+            self._suppliers.decoded.pop(supplier_id, None)
         self._loaded_to_fire = []
-        if len(self._suppliers) > self.capacity:
-            self._forget_the_least_recent()
+        self._suppliers.let_go(self._touched, self.capacity)
         self._touched = []
-
-    def _forget_the_least_recent(self) -> None:
-        """Let go of decoded states beyond `capacity`, those that were not just touched first."""
-        for supplier in self._touched:
-            if supplier.id in self._suppliers:
-                self._suppliers[supplier.id] = self._suppliers.pop(supplier.id)
-        for supplier_id in list(islice(self._suppliers, len(self._suppliers) - self.capacity)):
-            del self._suppliers[supplier_id]
 
     def _header(self, due: int) -> StateHeader:
         return StateHeader(self.epoch, self.watermark, self.stream_time, due)
@@ -841,12 +678,9 @@ class PartitionFold:
 
     def state_of(self, supplier_id: str) -> State | None:
         """The present state of a supplier that this partition knows; for reading only."""
-        if supplier_id not in self._suppliers and supplier_id.encode() not in self._encoded:
-            return None
-        supplier = self._suppliers.get(supplier_id) or self._load(supplier_id)
+        supplier = self._suppliers.get(supplier_id) if self._suppliers.knows(supplier_id) else None
         return supplier.state if supplier is not None else None
 
     def supplier_ids(self) -> set[str]:
         """All suppliers that this partition knows."""
-        known = {key.decode() for key in self._encoded if is_supplier(key)}
-        return known | set(self._suppliers)
+        return set(self._suppliers.ids())

@@ -14,8 +14,9 @@ from agents.engine.engine import Engine
 from agents.engine.lane import FlushPolicy, Lane
 from agents.engine.producer import BatchProducer, Outgoing
 from agents.engine.record import Record
-from agents.health.fold import HEADERS, SLICES_A_FLUSH, Flush, PartitionFold
+from agents.health.fold import SLICES_A_FLUSH, PartitionFold
 from agents.health.misspelt import misspelt
+from agents.health.outgoing import HEADERS, Flush
 from agents.health.slices import in_slices
 from agents.health.stored_supplier import is_page
 from runtime import metrics

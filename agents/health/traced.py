@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from agents.health.fold import HEADERS, Flush, PartitionFold, Place
+from agents.health.fold import PartitionFold
+from agents.health.outgoing import HEADERS, Flush, Place
 from runtime import tracing
 from scoring.health.rules_switch import came_of_a_switch
 from scoring.health.signals import Signal
@@ -42,7 +43,7 @@ class TracedFold(PartitionFold):
             tracing.end(span)
 
     def _gather(self, supplier_id: str, signals: Iterable[Signal], place: Place) -> None:
-        found, before = list(signals), len(self._placed)
+        found, before = list(signals), len(self._outgoing.placed)
         super()._gather(supplier_id, found, place)
         if not found or came_of_a_switch(found[0].data):
             return  # of a switch nothing is sent, and it is of everybody at once
@@ -52,7 +53,7 @@ class TracedFold(PartitionFold):
             "signal_types": [signal.type for signal in found],
         }
         span = self._begin(about, self._cause(supplier_id, place))
-        for _, (_, _, value) in self._placed[before:]:
+        for _, (_, _, value) in self._outgoing.placed[before:]:
             self._spans[value] = span
 
     def _begin(self, about: dict[str, str | list[str]], cause: tuple[ActivityEvent, Record] | None) -> Span:
@@ -69,5 +70,5 @@ class TracedFold(PartitionFold):
         index, by_event = place[:2]
         if not by_event:
             return None
-        waiting = self._suppliers[supplier_id].waiting
+        waiting = self._suppliers.decoded[supplier_id].waiting
         return next(((event, record) for event, at, record in waiting if at == index), None)

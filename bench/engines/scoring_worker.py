@@ -14,7 +14,8 @@ from typing import Any
 
 from agents.engine.failure import end_process
 from agents.engine.producer import BatchProducer
-from agents.health.fold import Flush, PartitionFold
+from agents.health.fold import PartitionFold
+from agents.health.outgoing import Flush
 from agents.worker import InProcessWorker
 from bench.peers.job import peak_memory_mb
 from runtime.clock import SystemClock

@@ -63,7 +63,7 @@ def of_size(clients: int, events: int) -> dict[str, float]:
 def _load_us(fold: PartitionFold) -> float:
     """What it takes to have their state in memory again: after a restart, or when others took their place."""
     again = PartitionFold(0, 1)
-    again.recover(dict(fold._encoded))  # noqa: SLF001 - what the state topic holds
+    again.recover(dict(fold._suppliers.encoded))  # noqa: SLF001 - what the state topic holds
     began = time.process_time_ns()
     again.state_of(SUPPLIER)
     return (time.process_time_ns() - began) / 1e3

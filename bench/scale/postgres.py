@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from agents.health.fold import TOPIC_OF_SIGNAL
+from agents.health.outgoing import TOPIC_OF_SIGNAL
 from agents.interventions.writer import InterventionWriter
 from bench.logs.events import activity
 from bench.scale.rebalance import new_database

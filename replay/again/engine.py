@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agents.engine.record import log_append_time
-from agents.health.fold import Supplier
+from agents.health.suppliers import Supplier
 from agents.health.telling import tell
 from agents.health.timeline import Step
 from replay.again.life import Life

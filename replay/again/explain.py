@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from agents.engine.record import Record, log_append_time
-from agents.health.fold import Supplier
+from agents.health.suppliers import Supplier
 from agents.health.telling import tell as say
 from agents.health.timeline import Step as Switched
 from replay.log.eras import earlier_eras, present_era

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from agents.health.fold import TOPIC_OF_SIGNAL
+from agents.health.outgoing import TOPIC_OF_SIGNAL
 from replay.again.life import Life
 from replay.again.outreach import Message
 from scoring.health.causes import as_json

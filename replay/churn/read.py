@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from agents.health.fold import Supplier
+from agents.health.suppliers import Supplier
 from replay.churn.csv_log import parse_mapping, read_csv
 from replay.impact.world import agents_log
 from replay.log.activity_log import ActivityLog, LogError, log_of, read_lines

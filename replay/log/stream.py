@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from agents.engine.record import Record
-from agents.health.fold import GRACE_MS, PartitionFold, Supplier
+from agents.health.fold import GRACE_MS, PartitionFold
 from agents.health.state_codec import Meta
+from agents.health.suppliers import Supplier
 from agents.health.timeline import Step
 from scoring.health.signals import Signal
 from scoring.health.state import State

@@ -8,11 +8,12 @@ import orjson
 import pytest
 
 from agents.health import fold as fold_module
-from agents.health.fold import MOST_OWED, OWED_MS, PartitionFold, WrongStateError
+from agents.health.fold import PartitionFold, WrongStateError
 from agents.health.slices import at_once
 from agents.health.state_codec import META_KEY, StateHeader, newest, pack
 from agents.health.stored_supplier import MissingPageError, is_page, page_key
 from agents.health.stored_supplier import states as supplier_states
+from agents.health.suppliers import MOST_OWED, OWED_MS
 from bench.logs.events import activity
 from scoring.health import clients, state
 from scoring.time import DAY, HOUR
@@ -196,10 +197,10 @@ def test_a_new_worker_knows_what_the_one_before_owed_and_since_when() -> None:
     fold = with_emails(ANNA, BELLE)
     assert told(fold, NOW) == []
     again = new_fold()
-    again.recover(dict(fold._encoded))
+    again.recover(dict(fold._suppliers.encoded))
     assert told(again, NOW + OWED_MS - 1) == []
     assert told(again, NOW + OWED_MS) == [ANNA, BELLE]
-    again.recover(dict(again._encoded))
+    again.recover(dict(again._suppliers.encoded))
     assert again.owes_by() is None
 
 
@@ -346,8 +347,8 @@ def crash_and_recover(records: list[FakeRecord], seed: int) -> Outcome:
             position = fold.watermark + 1
         else:
             fold.confirm(flush)
-            owed = {key for key, state in supplier_states(fold._encoded) if state.dirty}
-            assert not flush.whole or owed == {supplier.encode() for supplier in fold._owed}
+            owed = {key for key, state in supplier_states(fold._suppliers.encoded) if state.dirty}
+            assert not flush.whole or owed == {supplier.encode() for supplier in fold._owed.since}
             assert not flush.whole or (fold.owes_by() or now + 1) > now
     drain(fold, outcome)
     return outcome
@@ -362,7 +363,7 @@ def drain(fold: PartitionFold, outcome: Outcome) -> None:
     for _, _, headers in flush.dead_letters:
         outcome.add_dead_letter(headers)
     fold.confirm(flush)
-    outcome.add_states(fold._encoded)
+    outcome.add_states(fold._suppliers.encoded)
 
 
 def with_late_ones(lines: list[Event], rng: Random) -> list[Event]:
@@ -392,7 +393,7 @@ def test_crashes_in_the_middle_of_flushes_change_no_state_no_signal_and_no_dead_
     expected = Outcome()
     drain(straight, expected)
     assert len(expected.signals) > 10
-    assert any(map(is_page, straight._encoded)) is pages
+    assert any(map(is_page, straight._suppliers.encoded)) is pages
     assert not differences(expected, crash_and_recover(records, seed))
 
 
@@ -485,7 +486,7 @@ def test_pages_come_before_their_suppliers_record_and_only_those_that_changed() 
 
 
 def test_a_supplier_whose_clients_are_not_all_there_is_not_continued() -> None:
-    values = dict(venue(1_000)._encoded)
+    values = dict(venue(1_000)._suppliers.encoded)
     del values[page_key(ANNA.encode(), 3)]
     again = new_fold()
     again.recover(values)
@@ -498,7 +499,7 @@ def test_a_supplier_whose_clients_are_not_all_there_is_not_continued() -> None:
 def test_pages_are_no_suppliers() -> None:
     fold = venue(1_000)
     again = new_fold()
-    again.recover(dict(fold._encoded))
+    again.recover(dict(fold._suppliers.encoded))
     assert again.supplier_ids() == fold.supplier_ids() == {ANNA}
     state = again.state_of(ANNA)
     assert state is not None
@@ -507,7 +508,7 @@ def test_pages_are_no_suppliers() -> None:
 
 def test_a_record_of_before_there_were_pages_is_continued() -> None:
     fold = venue(200)
-    old = {key: b"\x01" + raw[1:] for key, raw in fold._encoded.items()}
+    old = {key: b"\x01" + raw[1:] for key, raw in fold._suppliers.encoded.items()}
     again = new_fold()
     again.recover(old)
     assert flushed_bytes(again) == flushed_bytes(fold)

@@ -11,7 +11,8 @@ import pytest
 from agents.cluster.provisioning import STATE_CONFIG
 from agents.engine.producer import RECORD_BYTES
 from agents.health import fold as fold_module
-from agents.health.fold import MOST_CHANGES, MOST_WAITING, Flush, PartitionFold
+from agents.health.fold import MOST_CHANGES, MOST_WAITING, PartitionFold
+from agents.health.outgoing import Flush
 from agents.health.slices import at_once
 from agents.health.state_codec import META_KEY
 from runtime.settings import Settings
@@ -96,7 +97,7 @@ def test_when_very_many_suppliers_have_changed_they_are_flushed_before_more_is_r
             flush = fold.take_flush()
             fold.confirm(flush)
             touched.append(len(flush.health))
-            assert len(fold._suppliers) <= 30
+            assert len(fold._suppliers.decoded) <= 30
     assert touched == [30, 30, 30, 10]
     assert fold.supplier_ids() == set(suppliers)
 

@@ -16,8 +16,9 @@ from agents.engine.failure import WorkerFailedError
 from agents.engine.lane import Lane
 from agents.health import fold as fold_module
 from agents.health import handler as activity_module
-from agents.health.fold import Flush, PartitionFold
+from agents.health.fold import PartitionFold
 from agents.health.handler import POLICY, ScoringHandler, fire_due
+from agents.health.outgoing import Flush
 from agents.health.slices import at_once, in_slices
 from agents.health.state_codec import META_KEY, StateHeader, newest
 from bench.scale.ticks import FOUR_DAYS_LATER, records

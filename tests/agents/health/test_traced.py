@@ -8,8 +8,9 @@ import pytest
 from faust.types import TP
 
 from agents.app import build_app
-from agents.health.fold import HEADERS, PartitionFold
+from agents.health.fold import PartitionFold
 from agents.health.handler import ScoringHandler
+from agents.health.outgoing import HEADERS
 from agents.health.traced import TracedFold
 from runtime import tracing
 from runtime.clock import SystemClock
