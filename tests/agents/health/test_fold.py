@@ -7,7 +7,7 @@ from random import Random
 import orjson
 import pytest
 
-from agents.health import fold as fold_module
+from agents.health import suppliers as suppliers_module
 from agents.health.fold import PartitionFold, WrongStateError
 from agents.health.slices import at_once
 from agents.health.state_codec import META_KEY, StateHeader, newest, pack
@@ -211,7 +211,7 @@ def test_whoever_stops_owes_nothing() -> None:
 
 
 def test_of_very_many_that_wait_the_oldest_are_told_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold_module, "MOST_OWED", 1)
+    monkeypatch.setattr(suppliers_module, "MOST_OWED", 1)
     fold = with_emails(ANNA, BELLE)
     assert told(fold, NOW) == []
     fold.process([event_record(CLARA, offset=4)])
