@@ -178,6 +178,7 @@ class Settings(BaseSettings):
     state_dir: Path = STATE_DIR
     keep_hits_days: int = Field(default=400, ge=30)
     keep_bounces_days: int = Field(default=400, ge=30)
+    keep_words_days: int = Field(default=400, ge=30)
     keep_audit_days: int = Field(default=730, ge=30)
     keep_history_days: int = Field(default=800, ge=30)
 

@@ -29,6 +29,7 @@ ABOUT = {
     "health_history": "Every change of that score, with what caused it.",
     "success_milestones": "Milestones you reached.",
     "success_interventions": "Messages we sent you or decided not to send, and why; when you opened or followed them.",
+    "message_words": "What our emails to you said, as they were handed over.",
     "support_interactions": "Calls with our support team: booked, held, cancelled, and what was noted.",
     "transactional_mails": "Emails about your calls: invitations, changes, cancellations.",
     "message_hits": "Each request for a picture or link of a message; no address of yours is kept, a hash only.",

@@ -26,8 +26,9 @@ from agents.delivery.outbox import publish_all
 from agents.delivery.owner import OwnerLock
 from agents.delivery.pace import Pacer
 from agents.letters.in_force import InForce
+from agents.letters.links import without_tokens
 from agents.letters.message import build_message, message_id
-from agents.letters.render import FOLDERS, Letters, ours
+from agents.letters.render import FOLDERS, Letters, Rendered, ours
 from agents.letters.smtp import Mailer, MailServer, Verdict
 from agents.letters.words import variables
 from runtime import metrics, tracing
@@ -42,6 +43,7 @@ from store.messages import feedback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from email.message import EmailMessage
 
     from opentelemetry.trace import Span
     from psycopg_pool import AsyncConnectionPool
@@ -438,11 +440,11 @@ class Delivery:
         row, span = letter.intervention.row, _span(letter)
         outcome = None
         try:
-            verdict = await self._hand_over(mailer, letter)
+            verdict, words = await self._hand_over(mailer, letter)
             outcome = self._outcome(letter.intervention, verdict, letter.held.policy)
             await note(
                 self._pool,
-                lambda conn: self._write_outcome(conn, letter, outcome),
+                lambda conn: self._write_outcome(conn, letter, outcome, words),
                 lambda conn, why: self._write_barely(conn, letter, outcome, why),
                 self._stopping,
             )
@@ -460,15 +462,17 @@ class Delivery:
             logger.info("intervention %s of supplier %s: %s", row.id, supplier, outcome.status)
         return "retried" if outcome.status == "scheduled" else outcome.status
 
-    async def _hand_over(self, mailer: Mailer, letter: Letter) -> Verdict:
+    async def _hand_over(self, mailer: Mailer, letter: Letter) -> tuple[Verdict, Rendered | None]:
+        """Hand it over; what the mail server said, and the letter in words if it could be written."""
         settings, row = self._settings, letter.intervention.row
         recipient = letter.supplier.facts.email or ""
-        return await hand_over(
-            mailer,
-            settings.mail_return_path,
-            recipient,
-            lambda: build_message(
-                letter.held.letters.email(letter.template, letter.variables),
+        rendered: Rendered | None = None
+
+        def write() -> EmailMessage:
+            nonlocal rendered
+            rendered = letter.held.letters.email(letter.template, letter.variables)
+            return build_message(
+                rendered,
                 row_id=row.id,
                 template=letter.intervention.template or "",
                 recipient=recipient,
@@ -476,9 +480,10 @@ class Delivery:
                 mail_from=settings.mail_from,
                 unsubscribe_url=letter.variables["unsubscribeUrl"],
                 now_ms=self._clock.now_ms(),
-            ),
-            self._pacer,
-        )
+            )
+
+        verdict = await hand_over(mailer, settings.mail_return_path, recipient, write, self._pacer)
+        return verdict, rendered
 
     def _outcome(self, intervention: store.Intervention, verdict: Verdict, policy: Policy) -> store.Outcome:
         now = self._clock.now_ms()
@@ -512,7 +517,9 @@ class Delivery:
                 conn, [status_event(supplier_id, letter.intervention, outcome.status, None, now)]
             )
 
-    async def _write_outcome(self, conn: AsyncConnection, letter: Letter, outcome: store.Outcome) -> None:
+    async def _write_outcome(
+        self, conn: AsyncConnection, letter: Letter, outcome: store.Outcome, words: Rendered | None
+    ) -> None:
         row, supplier_id = letter.intervention.row, letter.supplier.facts.supplier_id
         address, keys = letter.supplier.facts.email or "", self._settings.keys("secret_key")
         noted = {
@@ -526,6 +533,9 @@ class Delivery:
             logger.info("intervention %s has gone while it was being sent", row.id)
             return
         now = self._clock.now_ms()
+        if words is not None and outcome.status in {"sent", "unknown"}:
+            said = without_tokens(words.text, self._settings.public_url)
+            await store.keep_words(conn, row.id, words.subject, said, now)
         if outcome.status == "sent" and row.milestone:
             await store.celebrate(conn, supplier_id, row.milestone, now)
         tried = letter.intervention._replace(attempts=letter.intervention.attempts + 1)

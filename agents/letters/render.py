@@ -27,6 +27,7 @@ from jinja2 import (
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 import templates
+from agents.letters import opening
 from agents.letters.locales import BASE, Voice, lookup, voice_in
 from agents.letters.places import Places
 from runtime.configuration import load
@@ -55,12 +56,13 @@ class TemplateMissingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One message in words. `html` is empty outside email."""
+    """One message in words. `html` is empty outside email, `opening` where the text has none that can be changed."""
 
     subject: str
     preheader: str
     text: str
     html: str
+    opening: str = ""
 
 
 class Letters:
@@ -142,6 +144,7 @@ class Letters:
 
     def _loaders(self, language: str) -> Iterator[BaseLoader]:
         """Where a template is looked for, the first place first."""
+        yield DictLoader(opening.STAND_IN)
         for tag in (*self._known(language), ""):
             below = f"{tag}/" if tag else ""
             stored = {
@@ -185,28 +188,53 @@ class Letters:
                     )
 
     def email(self, template: str, variables: Mapping[str, Any]) -> Rendered:
-        """Render an email: its subject, preheader, text and HTML."""
+        """Render an email: its subject, preheader, text and HTML.
+
+        Where `variables` have an `opening`, it stands where the letter's own would; NoOpeningError if it has none.
+        """
         rendered = self.page(template, variables)
         return replace(rendered, html=_inliner().inline(rendered.html))
 
     def page(self, template: str, variables: Mapping[str, Any]) -> Rendered:
         """The same, its styles as they are written."""
         rendered = self.text(f"email/{template}", variables)
-        page = self.environment_of(variables.get("language", BASE)).get_template(f"email/{template}.html")
-        html = page.render(**variables, subject=rendered.subject, preheader=rendered.preheader)
+        head = {"subject": rendered.subject, "preheader": rendered.preheader}
+        html, _ = self._written(f"email/{template}.html", {**variables, **head})
         return replace(rendered, html=html)
 
     def text(self, path: str, variables: Mapping[str, Any]) -> Rendered:
         """Render a text template (`in_app/welcome`, `tasks/call_offer`): a subject line and a body."""
-        template = self.environment_of(variables.get("language", BASE)).get_template(f"{path}.txt")
-        context = template.new_context(dict(variables))
-        text = "".join(template.root_render_func(context))  # which also gathers the blocks of what it extends
+        text, context = self._written(f"{path}.txt", variables)
 
         def block(name: str) -> str:
             blocks = context.blocks.get(name)
-            return " ".join("".join(blocks[0](context)).split()) if blocks else ""
+            return "".join(blocks[0](context)) if blocks else ""
 
-        return Rendered(block("subject"), block("preheader"), _letter(text), "")
+        def line(name: str) -> str:
+            return " ".join(block(name).split())
+
+        return Rendered(
+            line("subject"), line("preheader"), _letter(text), "", opening.cleaned(block(opening.BLOCK))
+        )
+
+    def _written(self, file: str, variables: Mapping[str, Any]) -> tuple[str, Context]:
+        """What a template says, and where its blocks are, those of what it extends too."""
+        environment, known = self.environment_of(variables.get("language", BASE)), dict(variables)
+        template = environment.get_template(file)
+        own, said = known.get("opening"), []
+        if own:
+
+            def say() -> str:
+                said.append(own)
+                return opening.in_html(own) if file.endswith(".html") else f"{own}\n"
+
+            known |= {"opened": template, "say_opening": say}
+            template = environment.get_template(f"_opened{Path(file).suffix}")
+        context = template.new_context(known)
+        text = "".join(template.root_render_func(context))  # which also gathers the blocks of what it extends
+        if own and not said:
+            raise opening.NoOpeningError(f"templates/{file} shows no opening: it needs a block of that name")
+        return text, context
 
 
 @cache

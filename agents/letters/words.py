@@ -75,6 +75,7 @@ def variables(
         "plans": letters.data(PLANS, voice.tag),
         "trigger": row.trigger,
         "requested": intervention.requested,
+        "opening": intervention.opening,
         "app": settings.product_url(),
         "at": lambda path: places.address(path, supplier_id),
         "mailAddress": settings.mail_address,

@@ -1,4 +1,4 @@
-"""What agents do from a supplier's page: call, write, hold, note, opt out. Each act is checked, audited and then told.
+"""What agents do from a supplier's page: call, hold, note, opt out. Each act is checked, audited and then told.
 
 Every form goes to its own address, does one thing in one transaction and leads back to the page, so that loading it
 again repeats nothing; `request_id`, made with the page, makes a form that is sent twice do its work once.
@@ -6,31 +6,28 @@ again repeats nothing; `request_id`, made with the page, makes a form that is se
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, date, datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Path
-from starlette.responses import RedirectResponse, Response
+from pydantic import BeforeValidator
+from starlette.responses import Response
 
 from agents.acts import calls as desk
 from agents.acts.consent import change_consent
-from agents.interventions.rows import events_of
-from api.auth import Caller
-from api.dashboard.rendering import PageRoute, address
+from api.dashboard.rendering import PageRoute
 from api.dashboard.session import CheckedCsrf, SignedIn
-from api.dashboard.supplier import SupplierId, offered, requested_row
+from api.dashboard.writing import SupplierId, actor, back, gone
 from api.problems import Problem
 from api.services import InServices
 from scoring.decisions.calls import Outcome, Reason, Urgency
 from scoring.decisions.consent import Wish
-from store import audit, outbox
+from store import audit
 from store.dashboard import supplier as store
-from store.messages import interventions
 from store.people import holds
 from store.times import to_ms
-from topics.time import format_time
 
 router = APIRouter(
     prefix="/dashboard/suppliers/{supplierId}",
@@ -40,21 +37,33 @@ router = APIRouter(
 )
 
 LONGEST_NOTE = 4000
-REQUESTED = "dashboard.message.requested"
-"""Type of the signal that a message asked for by an agent answers; it is on no topic."""
+Day = Annotated[date | None, Form(), BeforeValidator(lambda text: text or None)]
+"""A day's field; an empty one says nothing."""
 Note = Annotated[str, Form(max_length=LONGEST_NOTE)]
 RequestId = Annotated[UUID, Form()]
 
 
 @router.post("/hold")
-async def hold(supplier_id: SupplierId, agent: SignedIn, services: InServices, note: Note = "") -> Response:
-    """Keep all messages from them until somebody releases them."""
+async def hold(
+    supplier_id: SupplierId,
+    agent: SignedIn,
+    services: InServices,
+    note: Note = "",
+    until: Day = None,
+    day: Day = None,
+) -> Response:
+    """Keep all messages from them up to a day, `day` before `until`, or until somebody releases them."""
+    ends = day or until
+    end = holds.FOR_GOOD if ends is None else datetime(ends.year, ends.month, ends.day, tzinfo=UTC)
     async with services.transaction(agent) as conn:
+        now_ms = services.clock.now_ms()
         try:
-            await holds.hold(conn, _actor(agent), str(supplier_id), services.clock.now_ms(), clean(note))
+            await holds.hold(conn, actor(agent), str(supplier_id), now_ms, clean(note), end)
         except holds.UnknownSupplierError:
-            raise _gone() from None
-    return _back(supplier_id, "held")
+            raise gone() from None
+        except holds.RefusedHoldError as error:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    return back(supplier_id, "held")
 
 
 @router.post("/release")
@@ -62,10 +71,10 @@ async def release(supplier_id: SupplierId, agent: SignedIn, services: InServices
     """Let messages to their go again."""
     async with services.transaction(agent) as conn:
         try:
-            await holds.release(conn, _actor(agent), str(supplier_id), services.clock.now_ms())
+            await holds.release(conn, actor(agent), str(supplier_id), services.clock.now_ms())
         except holds.UnknownSupplierError:
-            raise _gone() from None
-    return _back(supplier_id, "released")
+            raise gone() from None
+    return back(supplier_id, "released")
 
 
 @router.post("/note")
@@ -82,10 +91,10 @@ async def note(
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "an empty note is not kept: write something")
     async with services.transaction(agent) as conn:
         if not await store.lock(conn, str(supplier_id)):
-            raise _gone()
+            raise gone()
         now = services.clock.now_ms()
-        await store.add_note(conn, _actor(agent), str(supplier_id), request_id, cleaned, now)
-    return _back(supplier_id, "noted")
+        await store.add_note(conn, actor(agent), str(supplier_id), request_id, cleaned, now)
+    return back(supplier_id, "noted")
 
 
 @router.post("/consent")
@@ -102,58 +111,10 @@ async def consent(
         keys = services.settings.keys("secret_key")
         changed = await change_consent(conn, str(supplier_id), Wish(all_opt_out=opt_out), now, keys)
         if changed is None:
-            raise _gone()
-        await audit.log(conn, _actor(agent), "consent.change", str(supplier_id), now, all_opt_out=opt_out)
+            raise gone()
+        await audit.log(conn, actor(agent), "consent.change", str(supplier_id), now, all_opt_out=opt_out)
     services.wake_publisher()
-    return _back(supplier_id, "opted_out" if opt_out else "opted_in")
-
-
-@router.post("/message")
-async def message(
-    supplier_id: SupplierId,
-    agent: SignedIn,
-    services: InServices,
-    request_id: RequestId,
-    trigger: Annotated[str, Form(max_length=64)],
-) -> Response:
-    """Put a message into the queue of all messages: delivery decides it by the same caps, hours and consent."""
-    rule = services.policy.trigger(trigger)
-    if rule is None or not offered(rule):
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the policy has no such message to ask for")
-    now = services.clock.now_ms()
-    # The API's own role may not write messages, so that no supplier's request can; an agent's does, here and only so.
-    async with services.writer_pool.connection() as conn:
-        if not await store.lock(conn, str(supplier_id)):
-            raise _gone()
-        found = await store.supplier(conn, str(supplier_id))
-        if found is None or found["seq"] is None:
-            raise Problem(HTTPStatus.CONFLICT, "nothing is known of them yet that a message could rest on")
-        row = requested_row(rule, request_id, found["seq"], now)
-        signal = {"type": REQUESTED, "by": agent.subject, "seq": row.seq, "level": found["level"]}
-        columns = {
-            "id": row.id,
-            "supplier_id": str(supplier_id),
-            "trigger": rule.name,
-            "channel": rule.channel,
-            "template": rule.template,
-            "kind": rule.kind,
-            "priority": rule.priority,
-            "status": "scheduled",
-            "reason": None,
-            "due_at": format_time(now),
-            "signal_id": str(request_id),
-            "signal_at": format_time(now),
-            "seq": row.seq,
-            "metadata": {"signal": signal},
-            "created_at": format_time(now),
-        }
-        if await interventions.add(conn, [columns]):
-            await outbox.add(conn, list(events_of([columns], now)))
-            await interventions.wake_delivery(conn)
-            details = {"intervention_id": row.id, "trigger": rule.name}
-            await audit.log(conn, _actor(agent), "message.requested", str(supplier_id), now, **details)
-    services.wake_publisher()
-    return _back(supplier_id, "asked")
+    return back(supplier_id, "opted_out" if opt_out else "opted_in")
 
 
 @router.post("/call")
@@ -180,11 +141,11 @@ async def call(
     )
     async with services.transaction(agent) as conn:
         try:
-            booked = await desk.book(conn, wanted, _actor(agent), services.clock.now_ms(), services.policy)
+            booked = await desk.book(conn, wanted, actor(agent), services.clock.now_ms(), services.policy)
         except LookupError:
-            raise _gone() from None
+            raise gone() from None
     services.wake_publisher()
-    return _back(supplier_id, "requested" if booked.call.scheduled_at is None else "booked")
+    return back(supplier_id, "requested" if booked.call.scheduled_at is None else "booked")
 
 
 @router.post("/calls/{callId}")
@@ -208,7 +169,7 @@ async def change_call(
     async with services.transaction(agent) as conn:
         try:
             await desk.change(
-                conn, str(call_id), wanted, _actor(agent), services.clock.now_ms(), services.policy
+                conn, str(call_id), wanted, actor(agent), services.clock.now_ms(), services.policy
             )
         except LookupError:
             raise Problem(HTTPStatus.NOT_FOUND, "there is no such call") from None
@@ -216,22 +177,9 @@ async def change_call(
             status = HTTPStatus.CONFLICT if error.conflict else HTTPStatus.UNPROCESSABLE_ENTITY
             raise Problem(status, str(error)) from None
     services.wake_publisher()
-    return _back(supplier_id, "call_changed")
-
-
-def _back(supplier_id: UUID, said: str) -> RedirectResponse:
-    target = address(f"/dashboard/suppliers/{supplier_id}", said=said)
-    return RedirectResponse(target, HTTPStatus.SEE_OTHER)
-
-
-def _actor(agent: Caller) -> audit.Actor:
-    return audit.Actor(agent.role, agent.subject)
+    return back(supplier_id, "call_changed")
 
 
 def clean(text: str) -> str:
     """Without the one character that Postgres can't keep, and without blank ends."""
     return text.replace("\x00", "").strip()
-
-
-def _gone() -> Problem:
-    return Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; they may have been erased")

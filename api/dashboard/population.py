@@ -31,8 +31,8 @@ Level = Literal["critical", "at_risk", "new", "healthy"]
 Band = Annotated[int | None, Query(ge=0, le=19)]
 SUPPLIER_COLUMNS = (
     "id", "business_name", "first_name", "email", "phone", "vendor_type", "plan", "level", "since", "score",
-    "churn_probability", "last_login", "next_level", "next_level_at", "timezone", "cohort", "held", "email_opt_out",
-    "all_opt_out", "cancelled",
+    "churn_probability", "last_login", "next_level", "next_level_at", "timezone", "cohort", "held_until",
+    "email_opt_out", "all_opt_out", "cancelled",
 )  # fmt: skip
 CHANGE_COLUMNS = ("at", "id", "business_name", "previous", "level", "score", "why")
 

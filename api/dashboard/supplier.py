@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-from uuid import UUID, uuid4, uuid5
+from typing import Annotated, Any, Literal
+from uuid import uuid4
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.dashboard import words
 from api.dashboard.rendering import PageRoute, csv_of, each, page, points
 from api.dashboard.session import SignedIn
-from api.dashboard.timeline import timeline
+from api.dashboard.timeline import messages_of, timeline
 from api.dashboard.today.calling import churn_reasons, snapshot_of
 from api.dashboard.today.priority import local_time, priority
+from api.dashboard.writing import SupplierId, message_options, waiting
+from api.dashboard.written import words_of
 from api.problems import Problem
-from api.services import InServices, Services
+from api.services import InServices
 from scoring.advice.recommend import recommend, way_up
 from scoring.decisions.calls import propose
-from scoring.decisions.decide import Decision, Row, decide
-from scoring.decisions.policy import Trigger
-from scoring.time import DAY
 from scoring.zones import zone_words
 from store.dashboard import population as lists
 from store.dashboard import supplier as store
 from store.people import calls as call_store
 from store.times import to_ms, to_time
 
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
-
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-SupplierId = Annotated[UUID, Path(alias="supplierId")]
 ENTRIES, CSV_ENTRIES = 40, 1000
 TIMES = 6
+HOLDS = ((7, "a week"), (14, "two weeks"), (30, "30 days"))
 ADVICE = 3
 SIGNALS = 5
 _TIMELINE_COLUMNS = ("at", "kind", "title", "details", "level", "score", "by")
@@ -59,9 +55,9 @@ async def supplier(
         if found is None:
             raise Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; they may have been erased")
         history = await store.history(conn, found["id"], now - timedelta(days=int(days)))
-        entries, older = timeline(
-            await store.happened(conn, found["id"], lists.END_OF_TIME, ENTRIES + 20), ENTRIES
-        )
+        happened = await store.happened(conn, found["id"], lists.END_OF_TIME, ENTRIES + 20)
+        entries, older = timeline(happened, ENTRIES)
+        texts = await words_of(conn, services, found["id"], messages_of(entries), now_ms)
         calls = await store.open_calls(conn, found["id"])
         facts = await lists.call_facts(conn, [found["id"]])
         options = await message_options(conn, services, found, now_ms) if found["seq"] else []
@@ -80,12 +76,16 @@ async def supplier(
         days=int(days),
         entries=entries,
         older=older,
+        texts=texts,
         calls=calls,
         urgency=priority(facts[0], now, policy.hours) if facts else None,
         advice=recommend(snapshot)[:ADVICE] if snapshot else [],
         way=way_up(snapshot) if snapshot else None,
         signals=churn_reasons(found["facts"])[:SIGNALS],
         options=options,
+        waiting=waiting(happened.messages, options),
+        holds=_holds(now),
+        tomorrow=now.date() + timedelta(days=1),
         times=[to_time(at) for at in times],
         zone=found["timezone"] and zone_words(found["timezone"]),
         local=local_time(now, found["timezone"], zone),
@@ -109,14 +109,16 @@ async def older(
     most = CSV_ENTRIES if format == "csv" else ENTRIES
     async with services.transaction(agent) as conn:
         happened = await store.happened(conn, str(supplier_id), until, most + 20)
-    entries, more = timeline(happened, most)
+        entries, more = timeline(happened, most)
+        shown = [] if format == "csv" else messages_of(entries)
+        texts = await words_of(conn, services, str(supplier_id), shown, services.clock.now_ms())
     if format == "csv":
         lines = [
             {name: getattr(entry, name) for name in _TIMELINE_COLUMNS} | {"details": "; ".join(entry.details)}
             for entry in entries
         ]
         return csv_of(f"timeline-{supplier_id}", _TIMELINE_COLUMNS, each(lines))
-    return page(request, "_entries", entries=entries, older=more, supplier_id=str(supplier_id))
+    return page(request, "_entries", entries=entries, older=more, texts=texts, supplier_id=str(supplier_id))
 
 
 @router.get("/dashboard/suppliers/{supplierId}/history.csv")
@@ -133,42 +135,10 @@ def name_of(row: dict[str, Any]) -> str:
     return row.get("business_name") or row.get("first_name") or f"Supplier {row['id'][:8]}"
 
 
-# messages --------------------------------------------------------------------------------------------
-
-
-def offered(trigger: Trigger) -> bool:
-    """Whether an agent may ask for a trigger's message: not for what celebrates something that happened."""
-    return not trigger.cause.startswith("milestone:") and trigger.cause != "condition:signed_up"
-
-
-def requested_row(trigger: Trigger, signal_id: UUID, seq: int, now_ms: int) -> Row:
-    """The row that an agent's request makes: due now, to be decided like every other."""
-    return Row(
-        id=str(uuid5(signal_id, trigger.name)),
-        trigger=trigger.name,
-        channel=trigger.channel,
-        kind=trigger.kind,
-        priority=trigger.priority,
-        signal_at=now_ms,
-        due_at=now_ms,
-        seq=seq,
-    )
-
-
-async def message_options(
-    conn: AsyncConnection, services: Services, found: dict[str, Any], now_ms: int
-) -> list[tuple[Trigger, Decision]]:
-    """What could be sent, each with what delivery would decide of it now: the agent knows before they ask."""
-    policy = services.policy
-    span = max(policy.caps.window_ms, policy.spacing.after_rescue_ms) + DAY
-    facts, counted = await store.known_for_decision(
-        conn, found["id"], found["email"], now_ms, span, services.settings.keys("secret_key")
-    )
-    options = []
-    for trigger in filter(offered, policy.triggers):
-        row = requested_row(trigger, UUID(int=0), found["seq"], now_ms)
-        options.append((trigger, decide(facts, [row], counted, now_ms, policy)[0]))
-    return sorted(options, key=lambda one: ({"send": 0, "wait": 1}.get(one[1].action, 2), -one[0].priority))
+def _holds(now: datetime) -> list[tuple[date, str]]:
+    """Until when messages may be held: days, and what they are called."""
+    today = now.date()
+    return [(today + timedelta(days=days), name) for days, name in HOLDS]
 
 
 # the chart -------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from store.dashboard.supplier import Happened
 
 SMALL = 4.0
 """Points below which a change of the score is told together with its neighbours."""
+SHOWN = ("scheduled", "sending", "sent", "unknown")
+"""The statuses of messages that went out, may have, or will."""
 Kind = Literal["level", "score", "milestone", "message", "call", "note", "act"]
 _ACTS = {
     "messages.held": "Messages held",
@@ -35,6 +37,13 @@ class Entry:
     by: str | None = None
     causes: tuple[tuple[str, float, str], ...] = ()
     """Of a change of the score: component, points, how."""
+    message: str | None = None
+    """The id of a message whose words can be shown."""
+
+
+def messages_of(entries: Iterable[Entry]) -> list[str]:
+    """The messages among them whose words can be shown."""
+    return [entry.message for entry in entries if entry.message]
 
 
 def timeline(happened: Happened, most: int) -> tuple[list[Entry], datetime | None]:
@@ -59,10 +68,12 @@ def _entries(happened: Happened) -> Iterator[Entry]:
         yield Entry(note["at"], "note", "Note", (note["note"],), by=note["noted_by"])
     for act in happened.acts:
         details = act["details"]
-        said = details.get("note")
+        said = [details["note"]] if details.get("note") else []
+        if "until" in details:
+            said.append(f"until {day_name(datetime.fromisoformat(details['until']).date())}")
         title = _ACTS.get(act["action"], words.phrase(act["action"].replace(".", " ")))
         by = "the supplier" if act["actor_role"] == "supplier" else act["actor"]
-        yield Entry(act["at"], "act", title, (said,) if said else (), by=by)
+        yield Entry(act["at"], "act", title, tuple(said), by=by)
 
 
 def _of_change(change: Mapping[str, Any]) -> Entry:
@@ -99,14 +110,17 @@ def _of_message(message: Mapping[str, Any]) -> Iterator[Entry]:
     why = [f"{channel} · {words.phrase(message['trigger_condition']).lower()}"]
     if message["asked_by"]:
         why = [f"{channel} · asked for by {message['asked_by']}"]
-    if status == "suppressed":
+    if message["taken_back_by"]:
+        why.append(f"taken back by {message['taken_back_by']} before it left")
+    elif status == "suppressed":
         why.append(words.REASONS.get(message["reason"], message["reason"]))
     elif message["why"] and status == "scheduled":
         why.append(message["why"])
     if message["last_error"]:
         why.append(message["last_error"])
     title = f"{name}: {words.STATUSES[status].lower()}"
-    yield Entry(message["sent_at"] or message["due_at"], "message", title, tuple(why))
+    shown = message["id"] if status in SHOWN else None
+    yield Entry(message["sent_at"] or message["due_at"], "message", title, tuple(why), message=shown)
     for column, said in (
         ("opened_at", "opened"),
         ("clicked_at", "clicked"),

@@ -21,7 +21,7 @@ SESSION_DAYS = 30
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: rows dropped, by kind.")
 def retention(as_json: bool) -> None:
-    """Drop hits, bounces, history and audit that are older than SUCCESS_KEEP_…_DAYS; run it daily.
+    """Drop hits, bounces, words of messages, history and audit that are older than SUCCESS_KEEP_…_DAYS; run it daily.
 
     It needs the owner's login (SUCCESS_MIGRATE_DATABASE_URL): no service may delete from the audit log.
     """
@@ -29,6 +29,7 @@ def retention(as_json: bool) -> None:
     days: dict[Kind, int] = {
         "hits": settings.keep_hits_days,
         "bounces": settings.keep_bounces_days,
+        "words": settings.keep_words_days,
         "audit": settings.keep_audit_days,
         "history": settings.keep_history_days,
         "sessions": SESSION_DAYS,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from runtime.keys import Keys
     from scoring.decisions.decide import Row as DecisionRow
-    from scoring.decisions.decide import SupplierFacts
     from store.audit import Actor
+    from store.messages.delivery import Supplier
 
 SQL = load("dashboard_supplier")
 
@@ -75,8 +75,8 @@ async def happened(conn: AsyncConnection, supplier_id: str, before: datetime, mo
 
 async def known_for_decision(
     conn: AsyncConnection, supplier_id: str, email: str | None, now_ms: int, span_ms: int, keys: Keys
-) -> tuple[SupplierFacts, list[DecisionRow]]:
-    """What a decision about a message to them would rest on now, and their messages that count towards caps.
+) -> tuple[Supplier, list[DecisionRow]]:
+    """What a decision and a letter to them would rest on now, and their messages that count towards caps.
 
     Delivery reads the same under their lock (`store.messages.delivery.read_due`); a page that only asks takes none.
     """
@@ -84,7 +84,12 @@ async def known_for_decision(
     found = await rows(conn, DELIVERY["supplier"], parameters)
     counted = await rows(conn, DELIVERY["counted_rows"], parameters)
     listed = await suppressions(conn, email, keys) if email else {}
-    return supplier_of(found[0], now_ms, listed).facts, [counted_row(row) for row in counted]
+    return supplier_of(found[0], now_ms, listed), [counted_row(row) for row in counted]
+
+
+async def written(conn: AsyncConnection, supplier_id: str, message_ids: Sequence[str]) -> list[Row]:
+    """Messages of theirs as `intervention_of` takes them, with `status` and the words that were kept of them."""
+    return await rows(conn, SQL["written"], {"supplier": supplier_id, "ids": list(message_ids)})
 
 
 async def open_calls(conn: AsyncConnection, supplier_id: str) -> list[Row]:

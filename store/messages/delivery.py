@@ -46,6 +46,8 @@ class Intervention(NamedTuple):
     """An agent asked for it, no signal."""
     traceparent: str | None = None
     """The context in which the row was written, where that was traced."""
+    opening: str | None = None
+    """First lines that the agent who asked for it wrote themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ async def read_due(
             raise LookupError(f"supplier {supplier_id} is gone, although locked")
         return Due(
             supplier_of(found, now_ms, listed),
-            [_intervention(row) for row in await ready.fetchall()],
+            [intervention_of(row) for row in await ready.fetchall()],
             [counted_row(row) for row in await counted.fetchall()],
         )
 
@@ -194,6 +196,23 @@ async def note_outcome(
     return Noted(found[0]) if found else None
 
 
+async def keep_words(conn: AsyncConnection, row_id: str, subject: str, body: str, now_ms: int) -> None:
+    """Keep what an email said as it was handed over; nothing if its row has gone."""
+    parameters = {"id": row_id, "at": to_time(now_ms), "subject": subject, "body": body}
+    await conn.execute(SQL["keep_words"], parameters)
+
+
+async def take_back(conn: AsyncConnection, row_id: str, supplier_id: str, by: str) -> Intervention | None:
+    """Suppress, as `held`, what agent `by` asked for; None if it has left, was decided, or nobody asked for it.
+
+    The supplier must be locked.
+    """
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(SQL["take_back"], {"id": row_id, "supplier": supplier_id, "by": by})
+        found = await cursor.fetchone()
+    return intervention_of(found) if found else None
+
+
 async def celebrate(conn: AsyncConnection, supplier_id: str, milestone: str, now_ms: int) -> None:
     """Note that a milestone's email has been sent."""
     parameters = {"supplier": supplier_id, "milestone": milestone, "now": to_time(now_ms)}
@@ -211,7 +230,7 @@ async def give_up(conn: AsyncConnection, row_id: str, error: str) -> Interventio
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(SQL["give_up"], {"id": row_id, "last_error": error})
         found = await cursor.fetchone()
-    return _intervention(found) if found else None
+    return intervention_of(found) if found else None
 
 
 async def fail_due(conn: AsyncConnection, supplier_id: str, now_ms: int, error: str) -> list[Intervention]:
@@ -219,7 +238,7 @@ async def fail_due(conn: AsyncConnection, supplier_id: str, now_ms: int, error: 
     parameters = {"supplier": supplier_id, "now": to_time(now_ms), "last_error": error}
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(SQL["fail_due"], parameters)
-        return [_intervention(row) for row in await cursor.fetchall()]
+        return [intervention_of(row) for row in await cursor.fetchall()]
 
 
 async def hold_owner_lock(conn: AsyncConnection, owner: int) -> bool:
@@ -254,11 +273,12 @@ async def next_due_ms(conn: AsyncConnection) -> int | None:
 
 def counted_row(found: dict[str, Any]) -> Row:
     """A row of `counted_rows`: what caps and spacing count."""
-    row = _intervention(found).row
+    row = intervention_of(found).row
     return replace(row, status=found["status"], claimed_at=to_optional_ms(found["claimed_at"]))
 
 
-def _intervention(found: dict[str, Any]) -> Intervention:
+def intervention_of(found: dict[str, Any]) -> Intervention:
+    """A row as `ready_rows` reads it."""
     signal = found["metadata"].get("signal") or {}
     due_at = to_ms(found["due_at"])
     row = Row(
@@ -283,6 +303,7 @@ def _intervention(found: dict[str, Any]) -> Intervention:
         occurrence,
         is_requested,
         found["metadata"].get("traceparent"),
+        found["metadata"].get("opening"),
     )
 
 
@@ -300,7 +321,7 @@ async def read_supplier(conn: AsyncConnection, supplier_id: str, now_ms: int, ke
 def supplier_of(found: dict[str, Any], now_ms: int, listed: dict[str, int]) -> Supplier:
     """A row of `supplier` as of `now_ms`; `listed`: why and since when (ms) their address is suppressed."""
     snapshot = found["facts"] or {}
-    paused_until = to_optional_ms(found["paused_until"])
+    paused_until, held_until = to_optional_ms(found["paused_until"]), to_optional_ms(found["held_until"])
     facts = SupplierFacts(
         supplier_id=found["id"],
         email=found["email"],
@@ -309,7 +330,7 @@ def supplier_of(found: dict[str, Any], now_ms: int, listed: dict[str, int]) -> S
         all_opt_out=found["all_opt_out"],
         bounced="bounced" in listed,
         complained="complained" in listed,
-        held=found["held"],
+        held=held_until is not None and now_ms < held_until,
         paused=paused_until is not None and now_ms < paused_until,
         health=None if found["seq"] is None else _health(found, snapshot | {"breakdown": found["breakdown"]}),
     )

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 SQL = load("retention")
 BATCH = 10_000
 """Rows of a transaction, so that nobody waits long for a lock."""
-Kind = Literal["hits", "bounces", "audit", "history", "sessions"]
+Kind = Literal["hits", "bounces", "words", "audit", "history", "sessions"]
 _STATEMENTS: dict[Kind, bytes] = {
     "hits": SQL["hits"],
     "bounces": SQL["bounces"],
+    "words": SQL["words"],
     "audit": SQL["audit"],
     "history": SQL["history"],
     "sessions": SQL["sessions"],

@@ -49,12 +49,12 @@ ORDER BY weight DESC, supplier_id DESC LIMIT %(most)s
 SELECT supplier_id::text AS id FROM success_find_suppliers(%(term)s, %(most)s) ORDER BY place, supplier_id
 
 -- name: describe
--- What lists show of suppliers. Held: not EXISTS, for which Postgres may read all holds into a hash.
+-- What lists show of suppliers. A hold holds until its end.
 SELECT s.id::text AS id, s.business_name, s.first_name, s.email, s.phone, s.vendor_type, s.timezone,
     coalesce(h.facts ->> 'plan', s.plan) AS plan, h.health_score AS score, coalesce(st.level, h.risk_level) AS level,
     h.churn_probability, h.last_login, h.next_level_at, h.next_level, st.since, nullif(st.cohort, '-infinity') AS cohort,
     s.all_opt_out, s.email_opt_out, (h.facts ->> 'cancelled')::boolean AS cancelled,
-    (SELECT o.supplier_id FROM supplier_holds o WHERE o.supplier_id = s.id) IS NOT NULL AS held
+    (SELECT o.until FROM supplier_holds o WHERE o.supplier_id = s.id) AS held_until
 FROM suppliers s
 LEFT JOIN supplier_standings st ON st.supplier_id = s.id
 LEFT JOIN LATERAL (
@@ -76,7 +76,7 @@ SELECT s.id::text AS id, s.business_name, s.first_name, s.email, s.phone, s.time
     coalesce(h.facts ->> 'plan', s.plan) AS plan, success_plan_value(coalesce(h.facts ->> 'plan', s.plan)) AS value,
     h.health_score AS score, h.risk_level AS level, st.since, h.churn_probability, h.last_login,
     coalesce((h.facts ->> 'cancelled')::boolean, false) AS cancelled, h.facts,
-    (SELECT o.supplier_id FROM supplier_holds o WHERE o.supplier_id = s.id) IS NOT NULL AS held,
+    (SELECT o.until FROM supplier_holds o WHERE o.supplier_id = s.id) AS held_until,
     c.booked, c.asked, c.last_done, c.last_missed,
     (SELECT max(coalesce(i.clicked_at, i.opened_at)) FROM success_interventions i WHERE i.supplier_id = s.id) AS last_read
 FROM suppliers s

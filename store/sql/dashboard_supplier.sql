@@ -7,7 +7,7 @@ SELECT s.id::text AS id, s.email, s.phone, s.first_name, s.business_name, s.vend
     h.health_score AS score, h.risk_level AS level,
     coalesce(st.level, h.risk_level) AS counted_as, h.breakdown, h.last_login, h.calculated_at, h.churn_probability,
     h.next_change_at, h.facts, h.seq, st.since,
-    o.held_at, o.held_by, o.note AS held_note
+    o.held_at, o.held_by, o.note AS held_note, o.until AS held_until
 FROM suppliers s
 LEFT JOIN customer_health h ON h.supplier_id = s.id
 LEFT JOIN supplier_standings st ON st.supplier_id = s.id
@@ -43,10 +43,18 @@ ORDER BY achieved_at DESC LIMIT %(most)s
 SELECT id::text AS id, trigger_condition, intervention_type AS channel, template_used AS template, status, reason, due_at,
     not_before, signal_at, sent_at, opened_at, clicked_at, converted_at, unsubscribed_at, bounced_at, complained_at,
     metadata ->> 'why' AS why, metadata -> 'signal' ->> 'type' AS signal_type, metadata -> 'signal' ->> 'by' AS asked_by,
-    last_error, variant
+    last_error, variant, metadata ->> 'taken_back_by' AS taken_back_by
 FROM success_interventions
 WHERE supplier_id = %(supplier)s AND coalesce(sent_at, due_at) < %(before)s
 ORDER BY coalesce(sent_at, due_at) DESC LIMIT %(most)s
+
+-- name: written
+-- Some of their messages as delivery reads them, and what it kept of their words.
+SELECT i.id::text, i.trigger_condition, i.intervention_type, i.template_used, i.kind, i.priority, i.seq, i.attempts,
+    i.signal_id::text, i.signal_at, i.due_at, i.metadata, i.status, i.experiment, i.variant, w.subject, w.body
+FROM success_interventions i
+LEFT JOIN message_words w ON w.intervention_id = i.id
+WHERE i.supplier_id = %(supplier)s AND i.id = ANY(%(ids)s::uuid[])
 
 -- name: calls
 SELECT id::text AS id, interaction_type, status, scheduled_at, ends_at, completed_at, created_at, notes, outcome, urgency,
@@ -63,7 +71,7 @@ WHERE supplier_id = %(supplier)s AND at < %(before)s ORDER BY at DESC LIMIT %(mo
 -- What agents did to them; notes, calls and messages have rows of their own.
 SELECT at, actor, actor_role, action, details FROM audit_log
 WHERE supplier_id = %(supplier)s AND at < %(before)s
-    AND action NOT IN ('note.added', 'message.requested') AND action NOT LIKE 'call\_%%'
+    AND action NOT IN ('note.added', 'message.requested', 'message.taken_back') AND action NOT LIKE 'call\_%%'
 ORDER BY at DESC LIMIT %(most)s
 
 -- name: open_calls

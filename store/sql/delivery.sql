@@ -43,7 +43,7 @@ WHERE supplier_id = %(supplier)s AND status IN ('sending', 'sent', 'unknown')
 -- Who she is and how she is doing, as far as a decision and a letter need it.
 SELECT s.id::text AS id, nullif(s.email, '') AS email, s.first_name, s.business_name, s.vendor_type, s.timezone,
     s.locale, s.email_opt_out, s.all_opt_out, s.paused_until,
-    EXISTS (SELECT FROM supplier_holds o WHERE o.supplier_id = s.id) AS held,
+    (SELECT o.until FROM supplier_holds o WHERE o.supplier_id = s.id) AS held_until,
     h.seq, h.health_score, h.risk_level, h.last_login, h.calculated_at, h.breakdown, h.facts
 FROM suppliers s
 LEFT JOIN customer_health h ON h.supplier_id = s.id
@@ -93,6 +93,12 @@ RETURNING EXISTS (
     WHERE h.supplier_id = success_interventions.supplier_id
         AND goal.value::timestamptz > success_interventions.sent_at)
 
+-- name: keep_words
+-- What was handed over, the last try's.
+INSERT INTO message_words (intervention_id, at, subject, body)
+SELECT i.id, %(at)s, %(subject)s, %(body)s FROM success_interventions i WHERE i.id = %(id)s
+ON CONFLICT (intervention_id) DO UPDATE SET at = excluded.at, subject = excluded.subject, body = excluded.body
+
 -- name: celebrate
 -- The milestone of a celebration whose email has been sent.
 UPDATE success_milestones SET celebrated = true, celebration_sent_at = %(now)s
@@ -117,6 +123,16 @@ WHERE i.status = 'sending'
 UPDATE success_interventions
 SET status = 'unknown', last_error = %(last_error)s
 WHERE id = %(id)s AND status = 'sending'
+RETURNING id::text, trigger_condition, intervention_type, template_used, kind, priority, seq, attempts,
+    signal_id::text, signal_at, due_at, metadata
+
+-- name: take_back
+-- A message that an agent asked for and that has not left, under its supplier's lock.
+UPDATE success_interventions
+SET status = 'suppressed', reason = 'held',
+    metadata = (metadata - 'waiting')
+        || jsonb_build_object('why', 'taken back before it left', 'taken_back_by', %(by)s::text)
+WHERE id = %(id)s AND supplier_id = %(supplier)s AND status = 'scheduled' AND metadata -> 'signal' ? 'by'
 RETURNING id::text, trigger_condition, intervention_type, template_used, kind, priority, seq, attempts,
     signal_id::text, signal_at, due_at, metadata
 

@@ -7,6 +7,11 @@ DELETE FROM message_hits WHERE id IN (SELECT id FROM message_hits WHERE at < %(b
 -- Reports only: the addresses that are not to be written to stay.
 DELETE FROM mail_reports WHERE id IN (SELECT id FROM mail_reports WHERE at < %(before)s LIMIT %(most)s)
 
+-- name: words
+-- What messages said; their rows stay.
+DELETE FROM message_words WHERE intervention_id IN (
+    SELECT intervention_id FROM message_words WHERE at < %(before)s LIMIT %(most)s)
+
 -- name: audit
 DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < %(before)s LIMIT %(most)s)
 

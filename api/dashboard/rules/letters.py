@@ -21,7 +21,7 @@ from agents.letters import invitation
 from agents.letters.render import FOLDERS, Letters, Rendered
 from agents.letters.sample import NOW, sample_call, sample_intervention, sample_supplier
 from agents.letters.words import variables
-from api.dashboard.rendering import HEADERS, PageRoute, address, page
+from api.dashboard.rendering import IN_A_FRAME, WITH_A_FRAME, PageRoute, address, page
 from api.dashboard.rules import drafts
 from api.dashboard.rules.page import called, look
 from api.dashboard.session import SignedIn
@@ -41,13 +41,6 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 WRITTEN = "en-GB"
 """The language of the templates outside the folders of languages."""
-_WITH_A_FRAME = {"Content-Security-Policy": f"{HEADERS['Content-Security-Policy']}; frame-src 'self'"}
-_IN_A_FRAME = HEADERS | {
-    "Content-Security-Policy": (
-        "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
-        "frame-ancestors 'self'"
-    )
-}
 
 
 class Choice(NamedTuple):
@@ -167,7 +160,7 @@ async def letters(request: Request, shown: AsAsked) -> Response:
             draft=draft,
         ),
     )
-    made.headers.update(_WITH_A_FRAME)
+    made.headers.update(WITH_A_FRAME)
     return made
 
 
@@ -176,7 +169,7 @@ async def frame(shown: AsAsked) -> Response:
     """The HTML of the same letter, for a frame."""
     if not shown.rendered.html:
         raise Problem(HTTPStatus.NOT_FOUND, "this letter has no HTML")
-    return HTMLResponse(shown.rendered.html, headers=_IN_A_FRAME)
+    return HTMLResponse(shown.rendered.html, headers=IN_A_FRAME)
 
 
 def _rendered(

@@ -60,7 +60,7 @@ def _against(facts: Mapping[str, Any], now: datetime) -> str | None:
     grounds = (
         (facts["cancelled"], "they have cancelled"),
         (facts["all_opt_out"], "they opted out of everything"),
-        (facts["held"], "messages to them are held"),
+        (facts["held_until"] is not None and now < facts["held_until"], "messages to them are held"),
         (facts["paused_until"] is not None and now < facts["paused_until"], "they asked for a break"),
         (facts["booked"] is not None, "a call is booked"),
         (done is not None and now - done < TALKED, "somebody talked to their this week"),

@@ -6,14 +6,17 @@ import asyncio
 import json
 import os
 import sys
+from datetime import datetime
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import errors
 
+from scoring.time import HOUR
 from store.audit import Actor
 from store.people import holds
+from store.times import to_time
 from tests.agents.delivery.mail_server import MailServer
 from tests.agents.delivery.world import NOW, World
 
@@ -21,9 +24,11 @@ pytestmark = pytest.mark.stack
 EMMA = Actor("agent", "emma")
 
 
-async def hold(world: World, supplier: str, note: str = "") -> bool:
+async def hold(
+    world: World, supplier: str, note: str = "talks to Tom", until: datetime = holds.FOR_GOOD
+) -> bool:
     async with world.pool.connection() as conn:
-        return await holds.hold(conn, EMMA, supplier, world.clock.now_ms(), note)
+        return await holds.hold(conn, EMMA, supplier, world.clock.now_ms(), note, until)
 
 
 async def release(world: World, supplier: str) -> bool:
@@ -58,13 +63,44 @@ async def test_a_released_supplier_gets_what_comes_next(world: World, mail_serve
     assert mail_server.tried == 1
 
 
+async def test_a_hold_that_has_ended_lets_through_and_gives_way_to_another(
+    world: World, mail_server: MailServer
+) -> None:
+    supplier = await world.supplier()
+    before = await world.row(supplier, "low_client_adoption")
+    assert await hold(world, supplier, until=to_time(NOW + HOUR))
+    await world.delivery().deliver_due()
+    assert await world.status(before) == ("suppressed", "held")
+
+    world.clock.advance_to(NOW + HOUR)
+    row = await world.row(supplier, "low_client_adoption")
+    await world.delivery().deliver_due()
+    assert await world.status(row) == ("sent", None)
+    assert not await release(world, supplier)  # there is none any more
+    assert await hold(world, supplier, "again")
+    assert not await hold(world, supplier, "and again")
+    assert await release(world, supplier)
+    assert mail_server.tried == 1
+
+
+@pytest.mark.parametrize(
+    ("note", "until", "said"),
+    [(" ", holds.FOR_GOOD, "say why"), ("x" * 201, holds.FOR_GOOD, "say why"), ("x", to_time(NOW), "future")],
+)
+async def test_a_hold_has_a_reason_and_an_end_ahead(
+    world: World, note: str, until: datetime, said: str
+) -> None:
+    with pytest.raises(holds.RefusedHoldError, match=said):
+        await hold(world, await world.supplier(), note, until)
+
+
 async def test_the_audit_log_says_who_held_and_released_and_when(world: World) -> None:
     supplier = await world.supplier()
 
     assert await hold(world, supplier, "talks to Tom about their plan")
     assert not await hold(world, supplier)
     async with world.pool.connection() as conn:
-        found = await holds.find(conn, supplier)
+        found = await holds.find(conn, supplier, NOW)
     assert found is not None
     assert (found.held_by, found.note) == ("emma", "talks to Tom about their plan")
     assert await release(world, supplier)
@@ -92,11 +128,11 @@ async def test_agents_hold_and_suppliers_do_not(world: World, role: str, may: bo
         await conn.execute("SET ROLE success_api")
         await conn.execute("SELECT set_config('request.jwt.claims', %s, true)", (claims,))
         if may:
-            assert await holds.hold(conn, EMMA, supplier, NOW)
+            assert await holds.hold(conn, EMMA, supplier, NOW, "talks to Tom")
             assert await holds.release(conn, EMMA, supplier, NOW)
         else:
             with pytest.raises(errors.InsufficientPrivilege):
-                await holds.hold(conn, EMMA, supplier, NOW)
+                await holds.hold(conn, EMMA, supplier, NOW, "talks to Tom")
 
 
 async def success_hold(world: World, *arguments: str) -> tuple[int, str, str]:
@@ -117,8 +153,9 @@ async def success_hold(world: World, *arguments: str) -> tuple[int, str, str]:
 async def test_the_command_holds_and_releases(world: World) -> None:
     supplier = await world.supplier()
 
-    assert await success_hold(world, supplier, "--by", "emma") == (0, f"held {supplier}", "")
-    assert await success_hold(world, supplier) == (0, f"{supplier} is held already", "")
+    why = ("--note", "talks to Tom", "--until", "2999-01-01")
+    assert await success_hold(world, supplier, "--by", "emma", *why) == (0, f"held {supplier}", "")
+    assert await success_hold(world, supplier, *why) == (0, f"{supplier} is held already", "")
     assert await success_hold(world, supplier, "--release") == (0, f"released {supplier}", "")
     code, _, err = await success_hold(world, str(uuid4()))
     assert code == 1

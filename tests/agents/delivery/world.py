@@ -220,7 +220,7 @@ class World:
         agent = Actor("agent", "emma")
         async with self.pool.connection() as conn:
             if is_held:
-                await holds.hold(conn, agent, supplier_id, self.clock.now_ms())
+                await holds.hold(conn, agent, supplier_id, self.clock.now_ms(), "talks to us")
             else:
                 await holds.release(conn, agent, supplier_id, self.clock.now_ms())
 

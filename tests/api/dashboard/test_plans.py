@@ -62,6 +62,7 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
     "dashboard_supplier": {
         "supplier": {"supplier": ONE},
         "names": {"suppliers": [ONE]},
+        "written": {"supplier": ONE, "ids": SOME},
         "history": {"supplier": ONE, "since": SINCE, "most": 1500},
         "changes": OF_ONE,
         "milestones": OF_ONE,

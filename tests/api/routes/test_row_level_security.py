@@ -80,6 +80,7 @@ ROWS: dict[str, tuple[str, str]] = {
         THEIRS,
         "INSERT INTO coach_memory (supplier_id, item, what, at) VALUES ({who}, 'tip:x', 'shown', now())",
     ),
+    "message_words": (AGENTS, "INSERT INTO message_words VALUES ({who}, now(), 'Hello', 'Sarah')"),
     "supplier_holds": (AGENTS, "INSERT INTO supplier_holds VALUES ({who}, now(), 'Kim')"),
     "supplier_notes": (
         AGENTS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -59,6 +60,12 @@ def conn(settings: Settings) -> Any:
                 [SARAH, number, at],
             )
             opened.execute(
+                "INSERT INTO success_interventions (id, supplier_id, trigger_condition, intervention_type) "
+                "VALUES (%s, %s, 't', 'email')",
+                [UUID(int=number), SARAH],
+            )
+            opened.execute("INSERT INTO message_words VALUES (%s, %s, 's', 'b')", [UUID(int=number), at])
+            opened.execute(
                 "INSERT INTO dashboard_sessions VALUES (%s, 'kim', %s, %s)", [bytes([number]), at, at]
             )
         yield opened
@@ -71,7 +78,7 @@ def test_each_kind_has_its_period(
         monkeypatch.setenv(name, value)
     done = CliRunner().invoke(retention, ["--json"], catch_exceptions=False)
     assert json.loads(done.output) == {
-        "dropped": {"hits": 2, "bounces": 3, "audit": 2, "history": 1, "sessions": 3}
+        "dropped": {"hits": 2, "bounces": 3, "words": 3, "audit": 2, "history": 1, "sessions": 3}
     }
     assert [count(conn, table) for table in ("message_hits", "mail_reports", "audit_log")] == [2, 1, 2]
     kept = conn.execute("SELECT seq FROM health_history ORDER BY seq").fetchall()
