@@ -50,7 +50,8 @@ LEFT JOIN customer_health h ON h.supplier_id = s.id
 WHERE s.id = %(supplier)s
 
 -- name: apply_decisions
--- What was decided of each row; only rows that are still scheduled change.
+-- What was decided of each row; only rows that are still scheduled change. An agent's own first lines go once nobody needs
+-- them: what was sent is in message_words, with an end.
 UPDATE success_interventions i
 SET status = r.status,
     reason = r.reason,
@@ -60,7 +61,8 @@ SET status = r.status,
     last_error = coalesce(r.last_error, i.last_error),
     experiment = r.experiment,
     variant = r.variant,
-    metadata = (i.metadata - 'waiting') || r.metadata
+    metadata = (i.metadata - CASE WHEN r.status = 'suppressed' THEN '{waiting,opening}'::text[] ELSE '{waiting}' END)
+        || r.metadata
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
     id uuid, status text, reason text, not_before timestamptz, claimed_at timestamptz, sent_at timestamptz,
     last_error text, experiment text, variant text, metadata jsonb)
@@ -84,7 +86,8 @@ SET status = %(status)s,
     attempts = attempts + 1,
     last_error = %(last_error)s,
     reason = %(reason)s,
-    metadata = (metadata - 'claim') || %(metadata)s::jsonb
+    metadata = (metadata - CASE WHEN %(status)s IN ('sent', 'suppressed') THEN '{claim,opening}'::text[] ELSE '{claim}' END)
+        || %(metadata)s::jsonb
 WHERE id = %(id)s AND (metadata ->> 'claim')::int = %(claim)s
     AND status IN ('sending', 'unknown')
 RETURNING EXISTS (
@@ -130,7 +133,7 @@ RETURNING id::text, trigger_condition, intervention_type, template_used, kind, p
 -- A message that an agent asked for and that has not left, under its supplier's lock.
 UPDATE success_interventions
 SET status = 'suppressed', reason = 'held',
-    metadata = (metadata - 'waiting')
+    metadata = (metadata - '{waiting,opening}'::text[])
         || jsonb_build_object('why', 'taken back before it left', 'taken_back_by', %(by)s::text)
 WHERE id = %(id)s AND supplier_id = %(supplier)s AND status = 'scheduled' AND metadata -> 'signal' ? 'by'
 RETURNING id::text, trigger_condition, intervention_type, template_used, kind, priority, seq, attempts,

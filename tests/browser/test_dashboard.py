@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from scoring.time import DAY, HOUR
 from tests.agents.delivery.world import World
@@ -103,9 +103,80 @@ async def test_from_the_call_list_to_a_call_that_is_booked(
     await screenshot(page, "dashboard-call-booked", full_page=True)
 
 
-async def test_hold_note_and_message_from_their_page(
+class Hand:
+    """Counts clicks, and what is chosen or filled in without one."""
+
+    def __init__(self) -> None:
+        self.acts = 0
+
+    async def click(self, what: Locator) -> None:
+        self.acts += 1
+        await what.click()
+
+    async def choose(self, what: Locator, value: str) -> None:
+        self.acts += 1
+        await what.select_option(value)
+
+
+async def test_a_letter_is_seen_changed_sent_and_taken_back_in_three_clicks(
+    page: Page, api_url: str, world: World, sign_in: SignIn, screenshot: Screenshot
+) -> None:
+    supplier_id, hand = await someone_at_risk(world, "Larch & Lace"), Hand()
+    await sign_in()
+    await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
+    await hand.click(page.get_by_role("region", name="Write").get_by_role("link", name="Quick win"))
+    letter = page.frame_locator("iframe[name=letter]")
+    lines = page.get_by_label("First lines, in your words")
+    await expect(letter.get_by_text("Hi Sarah,")).to_be_visible()
+    await expect(lines).to_have_value(re.compile("^Hi Sarah,\n\n"))
+    await lines.fill("Lovely to talk to you, Sarah.\n\nAs promised, <b>this</b> first:")
+    await expect(letter.get_by_text("As promised, <b>this</b> first:")).to_be_visible()
+    await expect(letter.get_by_text("Hi Sarah,")).to_have_count(0)
+    await screenshot(page, "dashboard-writing", full_page=True)
+    await hand.click(page.get_by_role("button", name="Send it"))
+    await expect(page.get_by_role("status")).to_contain_text("can be taken back until it leaves")
+    await expect(page.locator("form.undo")).to_contain_text(re.compile(r"Quick win (leaves in \d+ s|waits)"))
+    await screenshot(page, "dashboard-undo")
+    await hand.click(page.get_by_role("button", name="Undo"))
+    await expect(page.get_by_role("status")).to_contain_text("nothing was sent")
+    await expect(page.get_by_role("region", name="Timeline")).to_contain_text("taken back by emma")
+    assert hand.acts == 3
+
+
+async def test_without_scripts_the_letter_is_shown_at_a_click(
+    browser: Browser, api_url: str, world: World, token: Callable[..., str]
+) -> None:
+    supplier_id = await someone_at_risk(world, "Plain & Simple")
+    page = await browser.new_page(java_script_enabled=False)
+    await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}/write/became_at_risk")
+    await page.get_by_label("Your token").fill(token("agent", "emma"))
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_label("First lines, in your words").fill("Lovely to talk to you.")
+    letter = page.frame_locator("iframe[name=letter]")
+    for form in ("Letter", "As text"):
+        await page.get_by_role("button", name=form, exact=True).click()
+        await expect(letter.get_by_text("Lovely to talk to you.")).to_be_visible()
+    await expect(letter.locator("pre")).to_be_visible()
+    await page.close()
+
+
+async def test_a_hold_with_an_end_is_three_acts(
     page: Page, api_url: str, world: World, sign_in: SignIn
 ) -> None:
+    supplier_id, hand = await someone_at_risk(world, "Clover Court"), Hand()
+    await sign_in()
+    await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
+    part = page.get_by_role("region", name="Messages to them")
+    await hand.click(part.get_by_label("Hold because"))
+    await page.keyboard.type("on leave")
+    two_weeks = await part.get_by_role("option", name="two weeks").get_attribute("value")
+    await hand.choose(part.get_by_label("Until", exact=True), two_weeks or "")
+    await hand.click(part.get_by_role("button", name="Hold all messages"))
+    await expect(part).to_contain_text(re.compile("on leave.*until", re.DOTALL))
+    assert hand.acts == 3
+
+
+async def test_hold_and_note_from_their_page(page: Page, api_url: str, world: World, sign_in: SignIn) -> None:
     supplier_id = await someone_at_risk(world, "Fern & Fiddle")
     await sign_in()
     await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
@@ -113,10 +184,7 @@ async def test_hold_note_and_message_from_their_page(
     await page.get_by_label("For the team").fill("Prefers mornings.")
     await page.get_by_role("button", name="Keep note").click()
     await expect(timeline).to_contain_text("Prefers mornings.")
-    await page.get_by_role("radio", name=re.compile("Quick win")).check()
-    await page.get_by_role("button", name="Send it").click()
-    await expect(page.get_by_role("status")).to_contain_text("in the queue")
-    await expect(timeline).to_contain_text("Quick win: waiting")
+    await page.get_by_label("Hold because").fill("talks to Tom")
     await page.get_by_role("button", name="Hold all messages").click()
     await expect(page.get_by_role("status")).to_contain_text("are held")
     await expect(page.get_by_text("not sent: held by an agent").first).to_be_visible()
@@ -268,6 +336,7 @@ async def test_it_looks_right(
         "today": "",
         "population": "/population",
         "supplier": f"/suppliers/{supplier_id}",
+        "write": f"/suppliers/{supplier_id}/write/became_at_risk",
         "suppliers": "/suppliers?level=at_risk",
         "changes": "/changes",
         "messages": "/messages",

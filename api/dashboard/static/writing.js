@@ -15,10 +15,11 @@
     });
   }
 
-  const leaving = [...document.querySelectorAll('[data-leaves]')];
+  const leaving = [...document.querySelectorAll('[data-left]')];
+  const loaded = performance.now();
   const count = () => {
     for (const element of leaving) {
-      const left = Math.ceil((Date.parse(element.dataset.leaves) - Date.now()) / 1000);
+      const left = Math.ceil(Number(element.dataset.left) - (performance.now() - loaded) / 1000);
       element.textContent = left > 0 ? `in ${left} s` : 'now';
     }
   };

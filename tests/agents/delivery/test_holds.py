@@ -157,6 +157,7 @@ async def test_the_command_holds_and_releases(world: World) -> None:
     assert await success_hold(world, supplier, "--by", "emma", *why) == (0, f"held {supplier}", "")
     assert await success_hold(world, supplier, *why) == (0, f"{supplier} is held already", "")
     assert await success_hold(world, supplier, "--release") == (0, f"released {supplier}", "")
-    code, _, err = await success_hold(world, str(uuid4()))
+    code, _, err = await success_hold(world, str(uuid4()), *why)
     assert code == 1
     assert "no supplier has the id" in err
+    assert (await success_hold(world, supplier))[0] == 2  # without a reason

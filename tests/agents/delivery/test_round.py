@@ -42,6 +42,47 @@ async def test_a_due_email_reaches_them_with_their_own_numbers(world: World, mai
             assert own in words
 
 
+async def test_an_agents_own_first_lines_are_in_the_mail_and_what_it_said_is_kept(
+    world: World, mail_server: MailServer
+) -> None:
+    supplier = await world.supplier()
+    own = "Good to talk to you.\n\nAs promised, <b>{{ here }}</b> it is:"
+    row = await world.row(
+        supplier, "low_client_adoption", metadata={"signal": {"by": "emma"}, "opening": own}
+    )
+
+    await world.delivery().deliver_due()
+
+    [message] = mail_server.accepted
+    plain, html = (message.get_body((part,)) for part in ("plain", "html"))
+    assert plain is not None
+    assert html is not None
+    assert plain.get_content().startswith(own)
+    assert "As promised, &lt;b&gt;{{ here }}&lt;/b&gt; it is:</p>" in html.get_content()
+    assert "Hi Sarah" not in plain.get_content() + html.get_content()
+    [kept] = await world.query("SELECT * FROM message_words")
+    assert (str(kept["intervention_id"]), kept["subject"]) == (row, message["Subject"])
+    assert kept["body"].split("\n--\n")[0] == plain.get_content().split("\n--\n")[0]
+    assert "/e/unsubscribe/…" in kept["body"]
+    assert "opening" not in (await world.find(row))["metadata"]
+
+
+async def test_first_lines_that_would_be_lost_are_not_sent_without_them(
+    world: World, mail_server: MailServer
+) -> None:
+    supplier = await world.supplier()
+    row = await world.row(
+        supplier, "first_form_created", metadata={"signal": {"by": "emma"}, "opening": "Good to talk to you."}
+    )
+
+    await world.delivery().deliver_due()
+
+    assert mail_server.tried == 0
+    found = await world.find(row)
+    assert found["status"] == "failed"
+    assert "shows no opening" in found["last_error"]
+
+
 async def test_a_sent_row_says_when_and_on_what_it_was_decided(world: World) -> None:
     supplier = await world.supplier()
     row = await world.row(supplier, "low_client_adoption")

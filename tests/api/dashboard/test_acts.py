@@ -33,15 +33,40 @@ async def do(desk: Desk, supplier_id: str, form: str, **fields: Any) -> str:
 
 async def test_hold_and_release(desk: Desk, world: World) -> None:
     supplier_id = await world.supplier()
-    text = await do(desk, supplier_id, "hold", note="talks to Tom")
+    text = await do(desk, supplier_id, "hold", note="talks to Tom", until="", day="")
     assert "Messages to them are held" in text
     assert "talks to Tom" in text
+    assert "until somebody releases them" in text
     assert "Messages held" in text  # in the timeline
     row = await world.row(supplier_id, "became_at_risk")
     await world.delivery().deliver_due()
     assert await world.status(row) == ("suppressed", "held")
     assert "Release" not in await do(desk, supplier_id, "release")
     assert await audited(world, supplier_id) == [("emma", "messages.held"), ("emma", "messages.released")]
+
+
+async def test_a_hold_has_a_reason_and_ends_by_itself(desk: Desk, world: World, clock: ManualClock) -> None:
+    supplier_id = await world.supplier()
+    for fields in ({"note": " "}, {"note": "on leave", "day": "2026-01-19"}, {"note": "x", "until": "soon"}):
+        answer = await desk.post(f"/dashboard/suppliers/{supplier_id}/hold", **fields)
+        assert answer.status_code == 422
+    text = await do(desk, supplier_id, "hold", note="on leave", until="2026-02-02", day="2026-01-26")
+    assert "until Mon 26 Jan 2026, 00:00 UTC" in text
+    assert "on leave until 26 Jan 2026" in " ".join(text.replace(" · ", " ").split())  # in the timeline
+    assert '<span class="tag">held</span>' in text
+    clock.advance_to(to_ms(datetime(2026, 1, 26, tzinfo=UTC)))
+    text = await desk.page(f"/dashboard/suppliers/{supplier_id}")
+    assert '<span class="tag">held</span>' not in text
+    assert "Hold all messages" in text
+
+
+async def test_opting_out_says_first_what_it_stops(desk: Desk, world: World) -> None:
+    text = await desk.page(f"/dashboard/suppliers/{await world.supplier()}")
+    asked = text.split("They want no messages: opt them out</summary>")[1].split("</details>")[0]
+    assert "It stops emails" in asked
+    assert "Mail about calls that they book goes on" in asked
+    assert 'value="out"' in asked
+    assert text.count('value="out"') == 1
 
 
 async def test_a_note_is_kept_once_and_the_audit_log_has_its_id_only(desk: Desk, world: World) -> None:
@@ -72,51 +97,6 @@ async def test_opting_out_stops_what_waits_and_is_told(desk: Desk, world: World)
     assert len(told) == 1
     assert "opted out of everything" not in await do(desk, supplier_id, "consent", wish="in")
     assert await audited(world, supplier_id) == [("emma", "consent.change")] * 2
-
-
-async def test_a_message_asked_for_is_a_row_that_delivery_decides(desk: Desk, world: World) -> None:
-    supplier_id, request_id = await world.supplier(), fresh_id()
-    for _ in range(2):
-        text = await do(desk, supplier_id, "message", request_id=request_id, trigger="became_at_risk")
-    assert "asked for by emma" in text
-    rows = await world.query("SELECT * FROM success_interventions WHERE supplier_id = %s", supplier_id)
-    assert len(rows) == 1
-    assert (rows[0]["status"], str(rows[0]["signal_id"])) == ("scheduled", request_id)
-    assert await audited(world, supplier_id) == [("emma", "message.requested")]
-    await world.delivery().deliver_due()
-    assert await world.status(str(rows[0]["id"])) == ("sent", None)
-    events = await world.query("SELECT value FROM outbox WHERE key = %s ORDER BY id", supplier_id)
-    assert [b'"success.intervention.scheduled"' in bytes(event["value"]) for event in events][:1] == [True]
-
-
-async def test_a_message_asked_for_keeps_to_the_caps_and_the_page_says_so_before(
-    desk: Desk, world: World
-) -> None:
-    supplier_id = await world.supplier()
-    assert "leaves at once" in await desk.page(f"/dashboard/suppliers/{supplier_id}")
-    for trigger in ("signed_up", "zero_clients_imported", "no_login_7_days"):
-        row = await world.row(supplier_id, trigger)
-        await world.query(
-            "UPDATE success_interventions SET status = 'sent', claimed_at = due_at, sent_at = due_at WHERE id = %s",
-            row,
-        )
-    text = await do(desk, supplier_id, "message", request_id=fresh_id(), trigger="became_at_risk")
-    assert "not sent: weekly cap reached" in text
-    await world.delivery().deliver_due()
-    found = await world.query(
-        "SELECT status, reason FROM success_interventions WHERE supplier_id = %s "
-        "AND trigger_condition = 'became_at_risk'",
-        supplier_id,
-    )
-    assert (found[0]["status"], found[0]["reason"]) == ("suppressed", "superseded")
-
-
-async def test_celebrations_and_unknown_messages_can_not_be_asked_for(desk: Desk, world: World) -> None:
-    supplier_id = await world.supplier()
-    address = f"/dashboard/suppliers/{supplier_id}/message"
-    for trigger in ("first_form_created", "signed_up", "nonsense"):
-        assert (await desk.post(address, request_id=fresh_id(), trigger=trigger)).status_code == 422
-    assert await world.query("SELECT 1 FROM success_interventions WHERE supplier_id = %s", supplier_id) == []
 
 
 async def test_a_call_is_booked_held_and_ended(desk: Desk, world: World) -> None:
@@ -174,11 +154,13 @@ async def test_the_proposed_times_are_free_and_ahead(desk: Desk, world: World, c
 # only so ---------------------------------------------------------------------------------------------
 
 FORMS: dict[str, dict[str, str]] = {
-    "hold": {},
+    "hold": {"note": "x"},
     "release": {},
     "note": {"request_id": fresh_id(), "text": "x"},
     "consent": {"wish": "out"},
     "message": {"request_id": fresh_id(), "trigger": "became_at_risk"},
+    f"messages/{fresh_id()}/undo": {},
+    "write/became_at_risk/letter": {"opening": "x"},
     "call": {"request_id": fresh_id(), "at": "2026-01-22T10:00:00+00:00"},
     f"calls/{fresh_id()}": {"act": "cancelled"},
 }

@@ -137,7 +137,7 @@ ROWS: dict[str, tuple[str, str]] = {
 }
 """Whose the rows of a table are, and how Sarah and Emma get one each; empty where triggers count suppliers."""
 
-WHOSE = {"suppliers": "id", "feedback_due": "intervention_id"}
+WHOSE = {"suppliers": "id", "feedback_due": "intervention_id", "message_words": "intervention_id"}
 DEFINERS = {
     "success_taken_times": "tells when calls are, never whose",
     "success_find_suppliers": "finds nothing unless an agent's claims are set",
