@@ -146,7 +146,8 @@ async def test_the_proposed_times_are_free_and_ahead(desk: Desk, world: World, c
     supplier_id = await world.supplier()
     clock.advance_to(NOW + 3 * DAY)
     text = await desk.page(f"/dashboard/suppliers/{supplier_id}")
-    offered = [part.split('"')[0] for part in text.split('<option value="2026-')[1:]]
+    times = text.split('<select name="at"')[1].split("</select>")[0]
+    offered = [part.split('"')[0] for part in times.split('<option value="2026-')[1:]]
     assert offered
     assert all(to_ms(datetime.fromisoformat(f"2026-{time}")) > clock.now_ms() + HOUR - 1 for time in offered)
 
