@@ -5,10 +5,16 @@
   const form = document.getElementById('writing');
   const field = form?.elements.opening;
   if (field) {
-    const buttons = [...form.querySelectorAll('[data-show]')];
+    const buttons = [...document.querySelectorAll('[data-show]')];
     let shown = buttons[0];
     let timer;
-    for (const button of buttons) button.addEventListener('click', () => { shown = button; clearTimeout(timer); });
+    const show = (button) => {
+      shown = button;
+      clearTimeout(timer);
+      for (const each of buttons) each.setAttribute('aria-pressed', each === shown);
+    };
+    show(shown);
+    for (const button of buttons) button.addEventListener('click', () => show(button));
     field.addEventListener('input', () => {
       clearTimeout(timer);
       timer = setTimeout(() => { form.requestSubmit(shown); }, 400);

@@ -253,7 +253,9 @@ async def test_the_timeline_has_the_words_of_what_was_sent_and_what_waits(
         shown,
     )
     text = await desk.page(f"/dashboard/suppliers/{supplier_id}")
-    letters = {part.split("</summary>")[0]: part.split("</details>")[0] for part in text.split("<summary>")[1:]}
+    letters = {
+        part.split("</summary>")[0]: part.split("</details>")[0] for part in text.split("<summary>")[1:]
+    }
     sent = letters["5 clients in. The quick way to the rest"]  # as it was, though they have seven by now
     assert "as it would be" not in sent
     assert "/e/unsubscribe/…" in sent
