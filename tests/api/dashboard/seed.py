@@ -37,6 +37,8 @@ STATEMENTS = (
         LATERAL (SELECT (ARRAY['quick_win', 'we_miss_you', 'finish_setup', 'import_clients_guide'])[1 + x % 4] AS t,
             CASE WHEN x < 40 THEN 'scheduled' WHEN x < 400 THEN 'suppressed' ELSE 'sent' END AS status,
             '2025-11-01Z'::timestamptz + x * interval '2 hours' + k * interval '7 minutes' AS at) r""",
+    """INSERT INTO message_words (intervention_id, at, subject, body)
+    SELECT id, sent_at, 'A subject', repeat('Some words. ', 70) FROM success_interventions WHERE status = 'sent'""",
     """INSERT INTO success_milestones (supplier_id, milestone_type, achieved_at)
     SELECT id, 'first_form', signed_up_at FROM suppliers""",
     """INSERT INTO support_interactions (supplier_id, interaction_type, status, scheduled_at, ends_at, completed_at)
