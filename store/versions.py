@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import dict_row
 from psycopg.types.json import Json, Jsonb
 
+from runtime.forecast import Forecast, forecast_of
 from runtime.versions import Version, Words
 from store.queries import load
 from store.times import to_ms, to_time
@@ -37,6 +38,8 @@ class Stored:
     copy_of: int | None = None
     limits: dict[str, int] | None = None
     """How much of what (`LIMITED`) may come of its messages; with more of it the version is taken back."""
+    forecast: Forecast | None = None
+    """What a replay expected of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ async def add(conn: AsyncConnection, stored: Stored, now_ms: int) -> None:
         "copy_of": stored.copy_of,
         "partitions": None if version.partitions is None else list(version.partitions),
         "limits": None if stored.limits is None else Jsonb(stored.limits),
+        "forecast": None if stored.forecast is None else Jsonb(stored.forecast.as_json()),
         "rules": Json(version.rules),
         "policy": Json(version.policy),
         "churn": None if version.churn is None else Json(version.churn),
@@ -112,9 +116,9 @@ async def one(conn: AsyncConnection, number: int) -> Stored | None:
         format_time(to_ms(row["created_at"])),
     )
     words = Words(row["templates"], row["brand"])
-    return Stored(
-        version, words, row["source_digest"], row["author"], row["note"], row["copy_of"], row["limits"]
-    )
+    forecast = None if row["forecast"] is None else forecast_of(row["forecast"])
+    said = (row["source_digest"], row["author"], row["note"], row["copy_of"], row["limits"])
+    return Stored(version, words, *said, forecast)
 
 
 async def history(conn: AsyncConnection) -> list[Entry]:

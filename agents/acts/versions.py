@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agents.cluster import rules_log
 from agents.cluster.describing import ClusterError, asking
 from agents.engine.connection import CLIENT_ID
+from runtime.forecast import digest_of
 from runtime.versions import SHIPPED, version_of, words_of
 from store import audit
 from store import versions as store
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from agents.cluster.rules_log import RulesLog
     from runtime.configuration import Configuration
+    from runtime.forecast import Forecast
     from runtime.settings import Settings
     from store.audit import Actor
 
@@ -62,12 +64,14 @@ async def activate(
     act: Act,
     partitions: tuple[int, ...] | None = None,
     limits: dict[str, int] | None = None,
+    forecast: Forecast | None = None,
 ) -> store.Stored:
     """Put a configuration that was checked into force, on these partitions or on all.
 
     `before`: what services run by as long as nothing was activated. `limits`: with more of these (`store.LIMITED`) of
-    its messages it is taken back. Raises VersionError.
+    its messages it is taken back. `forecast`: what a replay expects of it. Raises VersionError.
     """
+    _check_forecast(configuration, forecast)
     await refuse_old_workers(settings)
     _check_partitions(settings, partitions)
     version = version_of(configuration, SHIPPED, format_time(act.now_ms))
@@ -78,6 +82,7 @@ async def activate(
         act.author,
         act.note,
         limits=limits,
+        forecast=forecast,
     )
     return await _put(settings, pool, stored, before, act, ACTIVATED)
 
@@ -100,7 +105,7 @@ async def rollback(
         )
         raise VersionError(f"there is no version {number}: {there_are} (`success config history`)")
     version = replace(earlier.version, partitions=None, at=format_time(act.now_ms))
-    again = replace(earlier, version=version, author=act.author, note=act.note, copy_of=number, limits=None)
+    again = store.Stored(version, earlier.words, earlier.source_digest, act.author, act.note, copy_of=number)
     return await _put(settings, pool, again, before, act, ROLLED_BACK)
 
 
@@ -173,6 +178,14 @@ async def _refuse_if_another_came(conn: AsyncConnection, act: Act) -> None:
     if act.seen is not None and newest != act.seen:
         raise MeanwhileError(
             f"version {newest} came while this page was open: look at it, and decide again on top of it"
+        )
+
+
+def _check_forecast(configuration: Configuration, forecast: Forecast | None) -> None:
+    if forecast is not None and forecast.digest != digest_of(configuration.policy):
+        raise VersionError(
+            "the forecast is of another draft, or of an earlier state of this one: write it again with "
+            "`success replay --config DIR --json`"
         )
 
 

@@ -1,4 +1,4 @@
-"""`success config activate`, `rollback`, `history`, `diff`: versions of the configuration, and what is in force."""
+"""`success config activate`, `rollback`, `history`, `diff`, `compare`: versions of the configuration."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cli.admin.shared import actor, json_option, now_ms, writing
 from cli.errors import CommandError, UsageError
 from cli.in_force import in_force, newest_version
 from cli.policy import changed, load_configuration, wholly_checked
+from runtime.forecast import forecast_of
 from runtime.settings import Settings
 from runtime.versions import differences, documents, documents_of
 from store import versions as store
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from agents.acts.versions import Act
     from runtime.configuration import Configuration
+    from runtime.forecast import Forecast
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 _note = click.option("--note", required=True, metavar="TEXT", help="Why, for the history.")
@@ -88,6 +90,12 @@ class _Limit(click.ParamType):
     multiple=True,
     help="Take it back once its messages brought more complaints, bounces, unsubscribes or failures than that.",
 )
+@click.option(
+    "--forecast",
+    "forecast_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep with it what `success replay --config FOLDER --json` wrote there, for `success config compare`.",
+)
 @json_option
 def activate(
     folder: Path | None,
@@ -97,6 +105,7 @@ def activate(
     author: str | None,
     partitions: tuple[int, ...] | None,
     limits: tuple[tuple[str, int], ...],
+    forecast_file: Path | None,
     as_json: bool,
 ) -> None:
     """Check FOLDER and put it into force in all running services, within seconds and without a restart.
@@ -107,10 +116,11 @@ def activate(
     if (folder is None) == (not settings and churn is None):
         raise UsageError("give FOLDER, or --set and --churn, which change what is in force")
     found = wholly_checked(folder) if folder else changed(asyncio.run(in_force(Settings())), settings, churn)
+    forecast = None if forecast_file is None else _forecast(forecast_file)
     act, waiting = _act(note, author), _run(_waiting_for_nobody(Settings(), found))
     for trigger, rows in waiting.items() if not as_json else ():
         click.echo(f"{rows} messages of {trigger} wait, which goes: they will be suppressed as paused")
-    stored = _run(_activate(Settings(), found, act, partitions, dict(limits) or None))
+    stored = _run(_activate(Settings(), found, act, partitions, dict(limits) or None, forecast))
     if as_json:
         click.echo(json.dumps(_said(stored) | {"orphans": waiting}))
         return
@@ -174,7 +184,24 @@ def diff(folder: Path | None, as_json: bool) -> None:
         click.echo(f"{place}: {_short(was)} -> {_short(new)}")
 
 
-COMMANDS = (activate, rollback, history, diff)
+@click.command()
+@click.argument("number", metavar="[VERSION]", type=click.IntRange(min=1), required=False)
+@json_option
+def compare(number: int | None, as_json: bool) -> None:
+    """Say whether VERSION behaves as forecast (default: the newest that was activated with --forecast).
+
+    What was expected of it beside what came of it where it is in force, and beside the other partitions meanwhile.
+    """
+    from cli.admin.versions_compared import compared, show  # noqa: PLC0415 - only who compares
+
+    number, partitions, found = _run(compared(Settings(), number))
+    if as_json:
+        click.echo(json.dumps({"version": number, "partitions": partitions, **found.as_json()}))
+        return
+    show(number, partitions, found)
+
+
+COMMANDS = (activate, rollback, history, diff, compare)
 
 
 def show_version(stored: store.Stored, *, as_json: bool) -> None:
@@ -242,12 +269,13 @@ async def _activate(
     act: Act,
     partitions: tuple[int, ...] | None,
     limits: dict[str, int] | None,
+    forecast: Forecast | None,
 ) -> store.Stored:
     from agents.acts import versions as acts  # noqa: PLC0415 - only who acts
 
     async with writing(settings) as pool:
         before = load_configuration(settings)
-        return await acts.activate(settings, pool, found, before, act, partitions, limits)
+        return await acts.activate(settings, pool, found, before, act, partitions, limits, forecast)
 
 
 async def _rollback(settings: Settings, number: int, act: Act) -> store.Stored:
@@ -287,7 +315,17 @@ def _said(stored: store.Stored) -> dict[str, Any]:
         "copy_of": stored.copy_of,
         "partitions": version.partitions,
         "limits": stored.limits,
+        "forecast": stored.forecast is not None,
     }
+
+
+def _forecast(path: Path) -> Forecast:
+    try:
+        return forecast_of(json.loads(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--forecast {path}: can't be read ({error})") from error
+    except ValueError as error:  # no JSON, or no forecast
+        raise UsageError(f"--forecast {path}: {error}") from error
 
 
 def _limits(limits: dict[str, int]) -> str:

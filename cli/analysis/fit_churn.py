@@ -50,8 +50,8 @@ def fit_churn(
     """Fit the churn model on LOG and measure it on the log's later part.
 
     LOG is a recorded file of ours (JSON Lines), an archive of `success export`, or anybody's activity log as CSV. Its
-    earlier part fits, its later part measures: AUC and calibration, against days since the last login, the health
-    score and event frequency. --out writes the coefficients for `success config activate --churn`, unless
+    earlier part fits, its later part measures: AUC and Brier score, against BG/NBD, days since the last login, the
+    health score and event frequency. --out writes the coefficients for `success config activate --churn`, unless
     the model ranks the later part worse than chance, or than days since the last login.
     """
     # scikit-learn and pandas take a second to import: only this command pays for it
@@ -110,7 +110,7 @@ def _show(said: dict[str, object], out: Path | None) -> None:
         f"({later['before_leaving']:,} before leaving)\n"
     )
     ranking = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("ranks who leaves by", "AUC", "95 % interval", "model ahead by"):
+    for title in ("ranks who leaves by", "AUC", "95 % interval", "model ahead by", "Brier"):
         ranking.add_column(title, justify="left" if title.startswith("ranks") else "right")
     for each in numbers["rankings"]:
         ahead = each["model_ahead"]
@@ -119,6 +119,7 @@ def _show(said: dict[str, object], out: Path | None) -> None:
             f"{each['auc']:.3f}",
             f"{each['low']:.3f} to {each['high']:.3f}",
             f"{ahead[0]:+.3f} to {ahead[1]:+.3f}" if ahead else "",
+            f"{each['brier']:.4f}",
         )
     console.print(ranking)
     calibration = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")

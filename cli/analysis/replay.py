@@ -294,6 +294,8 @@ def _what_if(options: Options, before: Variant, variant: Variant) -> None:
         report = comparison.as_json() | replay_print.outcome_json(
             outcome, options.source.name, time.monotonic() - began
         )
+        if variant.policy is not None:
+            report["forecast"] = comparison.forecast(variant.policy).as_json()
         if options.out is not None:
             from replay.what_if.report_page import write_page  # noqa: PLC0415 - only who wants a page
 

@@ -10,9 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from replay.churn.bgnbd import BgNbd, NotFittedError, visits_of
+from replay.churn.bgnbd import fit as fit_bgnbd
 from replay.churn.samples import BASELINES, Array, Samples, take_samples
 from replay.log.activity_log import DEFAULT_HORIZON_DAYS, ActivityLog, LogError
 from scoring.health.churn import SIGNALS, ChurnModel
@@ -22,6 +25,7 @@ from topics.time import format_time
 HORIZON_MS = int(DEFAULT_HORIZON_DAYS * DAY)
 CHANCE = 0.5
 RECENCY = BASELINES[0]
+BGNBD = "BG/NBD"
 FEWEST = 10
 """Who leave, and who stay, in each part; with fewer nothing can be said."""
 RESAMPLES = 200
@@ -38,6 +42,9 @@ class Ranking:
     auc: float
     low: float
     high: float
+    brier: float
+    """Mean squared error of the probabilities. What is none is made one by the earlier part: the share that left of
+    those who ranked alike there (isotonic regression)."""
     model_ahead: tuple[float, float] | None = None
     """95 % interval of the model's AUC less this one."""
 
@@ -57,7 +64,7 @@ class Evaluation:
 
     model: ChurnModel
     rankings: list[Ranking]
-    """The model first, then the three baselines."""
+    """The model first, then BG/NBD where the log lets it be fitted, then the three baselines."""
     bins: list[Bin]
     brier: float
     brier_of_base_rate: float
@@ -131,9 +138,22 @@ def evaluate(log: ActivityLog, split: Split, model: ChurnModel, seed: int = 1) -
     """Measure a model on the later samples."""
     later = split.later
     predicted = predict(model, later.signals)
-    scores = [predicted, *later.baselines.T]
-    names = ["the model", *BASELINES]
-    rankings = _rankings(names, scores, later, seed)
+    before = dict(zip(BASELINES, split.earlier.baselines.T, strict=True))
+    after = dict(zip(BASELINES, later.baselines.T, strict=True))
+    notes = list(log.notes)
+    try:
+        bgnbd, known, foreseen = _bgnbd(log, split)
+        before, after = {BGNBD: known} | before, {BGNBD: foreseen} | after
+        notes.append(
+            f"BG/NBD: r {bgnbd.r:.3f}, alpha {bgnbd.alpha:.2f} days, a {bgnbd.a:.3f}, b {bgnbd.b:.3f}"
+        )
+    except NotFittedError as error:
+        notes.append(f"BG/NBD can't be fitted: {error}")
+    scores = {"the model": predicted} | after
+    chances = {"the model": predicted} | {
+        name: _as_chances(before[name], split.earlier.left, score) for name, score in after.items()
+    }
+    rankings = _rankings(scores, chances, later, seed)
     base_rate = float(split.earlier.left.mean())
     numbers = {
         "log": log.name,
@@ -146,7 +166,7 @@ def evaluate(log: ActivityLog, split: Split, model: ChurnModel, seed: int = 1) -
         "split_at": format_time(_real(log, split.at)),
         "fitted_on": _part(split.earlier),
         "measured_on": _part(later),
-        "notes": list(log.notes),
+        "notes": notes,
     }
     return Evaluation(
         model,
@@ -177,17 +197,44 @@ def _check(log: ActivityLog, split: Split) -> None:
             )
 
 
-def _rankings(names: list[str], scores: list[Array], later: Samples, seed: int) -> list[Ranking]:
-    drawn = [_aucs_resampled(score, later, seed) for score in scores]
+def _bgnbd(log: ActivityLog, split: Split) -> tuple[BgNbd, Array, Array]:
+    """BG/NBD fitted on all that came before the split, and how likely it says that each of both parts leaves.
+
+    Where leaving is silence that is no visit within the horizon, else that they are gone: it knows of no other leaving.
+    """
+    began = np.array([history.events[0].at for history in log.histories])
+    known = np.flatnonzero(began <= split.at)
+    model = fit_bgnbd(visits_of(log, known, np.full(len(known), split.at)))
+
+    def leaves(part: Samples) -> Array:
+        visits = visits_of(log, part.users, part.at)
+        return 1 - model.alive(visits) if log.says_leaving else model.silent(visits, DEFAULT_HORIZON_DAYS)
+
+    return model, leaves(split.earlier), leaves(split.later)
+
+
+def _as_chances(known: Array, left: Array, score: Array) -> Array:
+    """A score as the share that left, in the earlier part, of those who had such a one."""
+    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(known, left)
+    return np.asarray(fitted.predict(score))
+
+
+def _rankings(
+    scores: dict[str, Array], chances: dict[str, Array], later: Samples, seed: int
+) -> list[Ranking]:
+    """Of each score (the model's first) how it ranks the later part, and how good the chances made of it are."""
+    drawn = {name: _aucs_resampled(score, later, seed) for name, score in scores.items()}
+    first = next(iter(drawn))
     rankings = []
-    for name, score, aucs in zip(names, scores, drawn, strict=True):
+    for name, aucs in drawn.items():
         low, high = np.quantile(aucs, (0.025, 0.975))
         ahead = None
-        if name != names[0]:
-            span = np.quantile(drawn[0] - aucs, (0.025, 0.975))
+        if name != first:
+            span = np.quantile(drawn[first] - aucs, (0.025, 0.975))
             ahead = (_rounded(span[0]), _rounded(span[1]))
-        auc = float(roc_auc_score(later.left, score))
-        rankings.append(Ranking(name, _rounded(auc), _rounded(low), _rounded(high), ahead))
+        auc = float(roc_auc_score(later.left, scores[name]))
+        brier = float(((chances[name] - later.left) ** 2).mean())
+        rankings.append(Ranking(name, _rounded(auc), _rounded(low), _rounded(high), _rounded(brier), ahead))
     return rankings
 
 

@@ -18,6 +18,8 @@ from duckdb import DuckDBPyConnection
 
 from replay.again.tables import rows_of
 from replay.again.variant import BASE, WHAT_IF
+from runtime.forecast import NOT_FORESEEN, Counts, Forecast, digest_of
+from scoring.decisions.policy import Policy
 
 Rows = list[dict[str, Any]]
 VARIANTS = (BASE, WHAT_IF)
@@ -56,6 +58,8 @@ class Side:
     """The share that cancelled within 30 days: what a warning at random would have for precision."""
     looked_at: int
     """Supplier-weeks behind precision and recall."""
+    supplier_days: float
+    """Days of all suppliers together, each from their first event on."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,22 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self) | {"differs": self.differs}
+
+    def forecast(self, draft: Policy) -> Forecast:
+        """What is expected of the what-if, which is this policy with its rules."""
+        return Forecast(
+            digest_of(draft), self.since, self.until, *(self._counts(variant) for variant in VARIANTS)
+        )
+
+    def _counts(self, variant: str) -> Counts:
+        side: Side = getattr(self, variant)
+        return Counts(
+            side.suppliers,
+            side.supplier_days,
+            {row["trigger"]: row[variant] for row in self.interventions if row[variant]},
+            {reason: number for reason, number in side.unsent.items() if reason not in NOT_FORESEEN},
+            side.levels,
+        )
 
 
 def compare(
@@ -152,6 +172,7 @@ def _side(connection: DuckDBPyConnection, variant: str, since: datetime, until: 
         recall=_share(seen["warned_and_cancelled"], seen["cancelled"]),
         base_rate=_share(seen["cancelled"], seen["looked_at"]),
         looked_at=seen["looked_at"],
+        supplier_days=round((week["supplier_weeks"] or 0) * 7, 3),
     )
 
 

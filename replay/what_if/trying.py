@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
@@ -28,6 +28,7 @@ from replay.again.variant import BASE, WHAT_IF, Variant
 from replay.log.kafka_log import LogError
 from replay.log.played import looks_played
 from replay.log.source import KafkaSource, Source
+from runtime.forecast import NOT_FORESEEN, Counts, Forecast, digest_of
 from runtime.settings import Settings
 from runtime.versions import Version
 from scoring.time import DAY, HOUR
@@ -35,6 +36,7 @@ from topics.time import format_time, parse_time
 
 if TYPE_CHECKING:
     from replay.again.rows import Rows
+    from scoring.decisions.policy import Policy
     from scoring.health.rules import Rules
     from scoring.health.rules_file import Condition
 
@@ -43,7 +45,7 @@ MOST_NAMED = 100
 MOST_MEMORY = 2 * 1024**3
 """Bytes of address space; a log that needs more is for `success replay --config`."""
 NICENESS = 19
-_LEVEL, _SNAPSHOT, _CALCULATED_AT = 6, -1, 2
+_LEVEL, _SNAPSHOT, _CALCULATED_AT, _FIRST = 6, -1, 2, 1
 """Columns of `suppliers`."""
 
 
@@ -62,9 +64,14 @@ class Differences:
 
     def __init__(self, gone: Iterable[Condition] = (), rules: Rules | None = None) -> None:
         self._alone: dict[str, _Sent] = {}
-        self._both: defaultdict[tuple[str, str], array[int]] = defaultdict(lambda: array("q"))
+        self._both: defaultdict[tuple[str, str], array[int]] = defaultdict(_times)
         self._levels: dict[str, tuple[str, str]] = {}
         self._moved: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        self._held: dict[str, defaultdict[str, array[int]]] = {
+            variant: defaultdict(_times) for variant in (BASE, WHAT_IF)
+        }
+        self._at_the_end: dict[str, Counter[str]] = {BASE: Counter(), WHAT_IF: Counter()}
+        self._first = _times()
         self._gone, self._rules = list(gone), rules
         self._timers: dict[str, int] = {one.name: 0 for one in self._gone if one.since}
 
@@ -74,8 +81,9 @@ class Differences:
 
     def sent(self, variant: str, rows: Rows) -> None:
         """Rows of `messages`."""
-        for supplier_id, at, row_id, trigger, channel, _template, _kind, status, *_ in rows:
+        for supplier_id, at, row_id, trigger, channel, _template, _kind, status, reason, *_ in rows:
             if status != "sent":
+                self._held[variant][reason or status].append(at)
                 continue
             if self._alone.pop(row_id, None) is None:
                 self._alone[row_id] = _Sent(variant, supplier_id, at, trigger, channel)
@@ -86,6 +94,9 @@ class Differences:
         """Rows of `suppliers`."""
         for row in rows:
             supplier_id, level = row[0], row[_LEVEL]
+            self._at_the_end[variant][level] += 1
+            if variant == BASE:
+                self._first.append(row[_FIRST] or 0)
             other = self._levels.pop(supplier_id, None)
             if other is None:
                 self._levels[supplier_id] = variant, level
@@ -111,7 +122,7 @@ class Differences:
         messages: dict[tuple[str, str], dict[str, Any]] = {}
         for (trigger, channel), times in self._both.items():
             line = _line(messages, trigger, channel)
-            line["both"] += sum(1 for at in times if since <= at <= until)
+            line["both"] += _within(times, since, until)
         for one in sorted(self._alone.values(), key=lambda one: -one.at):
             if since <= one.at <= until:
                 line = _line(messages, one.trigger, one.channel)
@@ -128,6 +139,40 @@ class Differences:
             "messages": [line for line in lines if line["added"] or line["taken"] or line["both"]],
             "timers": {name: number for name, number in self._timers.items() if number},
         }
+
+    def forecast(self, draft: Policy, since: int, until: int) -> Forecast:
+        """What is expected of a draft, by what it did in [since, until] (ms)."""
+        days = sum(until - max(first, since) for first in self._first if first <= until) / DAY
+        return Forecast(
+            digest_of(draft),
+            format_time(since),
+            format_time(until),
+            *(self._counts(variant, round(days, 3), since, until) for variant in (BASE, WHAT_IF)),
+        )
+
+    def _counts(self, variant: str, days: float, since: int, until: int) -> Counts:
+        sent: Counter[str] = Counter()
+        for (trigger, _), times in self._both.items():
+            sent[trigger] += _within(times, since, until)
+        for one in self._alone.values():
+            if one.variant == variant:
+                sent[one.trigger] += since <= one.at <= until
+        held = {reason: _within(times, since, until) for reason, times in self._held[variant].items()}
+        return Counts(
+            len(self._first),
+            days,
+            {trigger: number for trigger, number in sent.items() if number},
+            {reason: number for reason, number in held.items() if number and reason not in NOT_FORESEEN},
+            dict(self._at_the_end[variant]),
+        )
+
+
+def _times() -> array[int]:
+    return array("q")
+
+
+def _within(times: array[int], since: int, until: int) -> int:
+    return sum(1 for at in times if since <= at <= until)
 
 
 def _line(messages: dict[tuple[str, str], dict[str, Any]], trigger: str, channel: str) -> dict[str, Any]:
@@ -188,6 +233,7 @@ def tried(source: Source, given: Version, now: Version, draft: Version, days: in
         "suppliers": outcome.suppliers,
         "records": outcome.records,
         "late": len(outcome.late),
+        "forecast": differences.forecast(after, since, outcome.until).as_json(),
     } | differences.told(since, outcome.until)
 
 

@@ -9,10 +9,10 @@ SELECT coalesce(max(number), 0) FROM config_versions
 
 -- name: add
 INSERT INTO config_versions (
-    number, digest, source_digest, author, note, copy_of, partitions, limits, rules, policy, churn, brand, templates,
-    created_at)
-VALUES (%(number)s, %(digest)s, %(source_digest)s, %(author)s, %(note)s, %(copy_of)s, %(partitions)s, %(limits)s, %(rules)s,
-    %(policy)s, %(churn)s, %(brand)s, %(templates)s, %(created_at)s)
+    number, digest, source_digest, author, note, copy_of, partitions, limits, forecast, rules, policy, churn, brand,
+    templates, created_at)
+VALUES (%(number)s, %(digest)s, %(source_digest)s, %(author)s, %(note)s, %(copy_of)s, %(partitions)s, %(limits)s,
+    %(forecast)s, %(rules)s, %(policy)s, %(churn)s, %(brand)s, %(templates)s, %(created_at)s)
 
 -- name: put_into_force
 UPDATE config_versions SET in_force_at = %(at)s
@@ -20,8 +20,8 @@ WHERE number = ANY(%(numbers)s::int[]) AND in_force_at IS NULL
 RETURNING number, pg_notify('success_configuration', number::text)
 
 -- name: one
-SELECT number, digest, source_digest, author, note, copy_of, partitions, limits, rules, policy, churn, brand, templates,
-    created_at, in_force_at
+SELECT number, digest, source_digest, author, note, copy_of, partitions, limits, forecast, rules, policy, churn, brand,
+    templates, created_at, in_force_at
 FROM config_versions WHERE number = %(number)s
 
 -- name: history

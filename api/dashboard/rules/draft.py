@@ -77,7 +77,8 @@ async def change(request: Request, agent: SignedIn, services: InServices) -> Res
         return _page(request, services, agent, desk, form, checked, note=note)
     check_editor(services, agent)
     try:
-        await drafts.activate(services, agent, desk, note, number_of(said.get("seen", "")))
+        foreseen = request.app.state.trials.foreseen
+        await drafts.activate(services, agent, desk, note, number_of(said.get("seen", "")), foreseen)
     except NotPutError as error:
         desk = await drafts.open_desk(services, agent)
         form = await _typed(services, agent, desk, sent)

@@ -31,11 +31,14 @@ from store import versions
 from store.drafts import Draft, Edited
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from api.auth import Caller
     from api.services import Services
     from runtime.configuration import Configuration
+    from runtime.forecast import Forecast
+
+    Foreseen = Callable[[str], Forecast | None]
 
 LONGEST_TEXT = 200_000
 MOST_FILES = 60
@@ -189,8 +192,13 @@ async def _judged(
     return await asyncio.get_running_loop().run_in_executor(_judging, work)
 
 
-async def activate(services: Services, agent: Caller, desk: Desk, note: str, seen: int) -> None:
-    """Put the agent's own draft into force and drop it; NotPutError says why not. The note is the history's."""
+async def activate(
+    services: Services, agent: Caller, desk: Desk, note: str, seen: int, foreseen: Foreseen
+) -> None:
+    """Put the agent's own draft into force and drop it; NotPutError says why not. The note is the history's.
+
+    `foreseen`: what a trial expected of a draft of this digest, which is kept with the version.
+    """
     checked = await check(services, agent, desk, tried="all")
     if checked.problem or checked.configuration is None:
         raise NotPutError(checked.problem or "")
@@ -199,7 +207,11 @@ async def activate(services: Services, agent: Caller, desk: Desk, note: str, see
     if not note:
         raise NotPutError(NOTE_NEEDED)
     act = act_of(services, agent, note, seen)
-    work = acts.activate(services.settings, services.writer_pool, checked.configuration, services.given, act)
+    found = checked.configuration
+    expected = foreseen(found.digest)
+    work = acts.activate(
+        services.settings, services.writer_pool, found, services.given, act, forecast=expected
+    )
     await put(services, agent, seen, work)
     await drop(services, agent)
 

@@ -14,8 +14,9 @@ from api.dashboard.rules.told import told
 from api.dashboard.session import SignedIn
 from api.problems import Problem
 from api.services import InServices, Services
+from replay.impact.canary_live import OfVersion, of_version
 from runtime.versions import documents, documents_of
-from store import drafts
+from store import canary, drafts
 from store import versions as store
 
 if TYPE_CHECKING:
@@ -107,9 +108,11 @@ async def rules(request: Request, agent: SignedIn, services: InServices) -> Resp
     history = await look(services, agent)
     async with services.transaction(agent) as conn:
         authors = await drafts.authors(conn)
+        forecast = await _beside_its_forecast(conn, services, history)
     return page(
         request,
         "rules",
+        forecast=forecast,
         history=history,
         most=MOST_LISTED,
         given=called(services, None),
@@ -164,6 +167,16 @@ async def differences_csv(agent: SignedIn, services: InServices, number: Number)
         {"place": one.name, "was": f"{one.taken} lines", "is": f"{one.added} lines"} for one in found.words
     ]
     return csv_of(f"version-{number}", DIFFERENCE_COLUMNS, each(lines))
+
+
+async def _beside_its_forecast(
+    conn: AsyncConnection, services: Services, history: History
+) -> OfVersion | None:
+    """The newest version that has a forecast, as long as it is in force somewhere."""
+    number = await canary.newest_with_a_forecast(conn)
+    if number not in history.in_force:
+        return None
+    return await of_version(conn, number, services.settings.partitions, services.clock.now_ms())
 
 
 async def stored_version(conn: AsyncConnection, number: int) -> store.Stored:

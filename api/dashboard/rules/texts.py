@@ -108,7 +108,8 @@ async def change(request: Request, agent: SignedIn, services: InServices) -> Res
         checked = await drafts.check(services, agent, desk)
         return _page(request, services, agent, desk, file, checked, note=note)
     try:
-        await drafts.activate(services, agent, desk, note, number_of(said.get("seen", "")))
+        foreseen = request.app.state.trials.foreseen
+        await drafts.activate(services, agent, desk, note, number_of(said.get("seen", "")), foreseen)
     except NotPutError as error:
         desk = await drafts.open_desk(services, agent)
         checked = await drafts.check(services, agent, desk)

@@ -27,6 +27,7 @@ from api.dashboard.rules.putting import actor_of
 from api.dashboard.session import CheckedCsrf, SignedIn
 from api.problems import Problem
 from api.services import InServices
+from runtime.forecast import Forecast, forecast_of
 from runtime.versions import SHIPPED, Version, version_of
 from store import audit
 from store.dashboard.supplier import names_of
@@ -92,6 +93,13 @@ class Trials:
             return trial
         trial.task = asyncio.create_task(self._run(trial, process, job), name="trial of a draft")
         return trial
+
+    def foreseen(self, digest: str) -> Forecast | None:
+        """What the trial of a draft of this digest expects, if it was the last one that ran here."""
+        trial = self.latest
+        if trial is None or trial.digest != digest or trial.result is None:
+            return None
+        return forecast_of(trial.result)
 
     async def cancel(self) -> bool:
         """End the one that runs; whether there was one."""
