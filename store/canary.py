@@ -24,7 +24,7 @@ MOST_PEOPLE = 50_000
 
 
 class SeenOf(NamedTuple):
-    """What was seen in [since, until] (ms) where the version is in force, and elsewhere (None: there is no elsewhere)."""
+    """What was seen in [since, until] (ms) where the version is in force, and elsewhere (None: nowhere else)."""
 
     since: int
     until: int

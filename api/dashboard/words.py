@@ -96,6 +96,8 @@ CHURN_SIGNALS = {
     "client_fall": "Client activity below their usual",
     "form_fall": "Form completion below their usual",
     "journey_fall": "Journey opens below their usual",
+    "unusual_silence": "Silent for one who came as often",
+    "unlikely_return": "Not likely to come back by themselves",
 }
 SAID = {
     "held": "Messages to them are held. What falls due meanwhile is not sent later.",

@@ -13,7 +13,18 @@ import click
 
 from bench.process import clean_up_when_terminated, say
 from bench.report import RESULTS, ROOT, machine, put_between_marks
-from bench.scale import clients, latency, postgres, rebalance, recovery, sparse, state, ticks, workers
+from bench.scale import (
+    clients,
+    latency,
+    postgres,
+    rebalance,
+    recovery,
+    rescoring,
+    sparse,
+    state,
+    ticks,
+    workers,
+)
 from embedded.registry import Addresses
 from embedded.stack import Stack
 
@@ -27,6 +38,7 @@ MODULES = {
     "ticks": ticks,
     "clients": clients,
     "recovery": recovery,
+    "rescoring": rescoring,
     "workers": workers,
     "sparse": sparse,
     "latency": latency,
@@ -38,6 +50,7 @@ TITLES = {
     "ticks": "Timers due at once",
     "clients": "Many clients",
     "recovery": "Recovery",
+    "rescoring": "Other weights for everybody",
     "workers": "Workers side by side",
     "sparse": "Every event another supplier's",
     "latency": "Added latency",
@@ -49,6 +62,7 @@ MEASURE: dict[str, Measurement] = {
     "ticks": lambda _, options: ticks.measure(options["timers"]),
     "clients": lambda _, options: clients.measure(options["client_events"]),
     "recovery": lambda stack, options: recovery.measure(stack.kafka, options["suppliers"]),
+    "rescoring": lambda stack, options: rescoring.measure(stack.kafka, options["suppliers"]),
     "workers": lambda stack, options: workers.measure(stack.kafka, options["events"], 20_000),
     "sparse": lambda stack, options: sparse.measure(stack.kafka, options["sparse_suppliers"]),
     "latency": lambda stack, options: latency.measure(stack.kafka, options["rate"] or half_load(), 20.0),
@@ -62,7 +76,7 @@ NEED_NO_STACK = {"state", "ticks", "clients"}
 
 @click.command()
 @click.argument("what", type=click.Choice([*MODULES, "all"]), nargs=-1, required=True)
-@click.option("--suppliers", default=1_000_000, show_default=True, help="For state and recovery.")
+@click.option("--suppliers", default=1_000_000, show_default=True, help="For state, recovery and rescoring.")
 @click.option("--timers", default=100_000, show_default=True, help="For ticks.")
 @click.option("--client-events", default=5_000, show_default=True, help="For clients.")
 @click.option("--events", default=400_000, show_default=True, help="For workers.")

@@ -53,6 +53,11 @@ class ScoringProcess:
         report: dict[str, float] = self._heard()
         return report
 
+    def rescored(self) -> dict[str, float]:
+        """Wait until all suppliers are scored by a version that was activated; what that took."""
+        report: dict[str, float] = self._heard()
+        return report
+
     def stop(self) -> None:
         """Have it leave; raises if it ended otherwise."""
         self._process.communicate(timeout=STOP_S)

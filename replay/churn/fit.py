@@ -180,7 +180,7 @@ def evaluate(log: ActivityLog, split: Split, model: ChurnModel, seed: int = 1) -
 
 def predict(model: ChurnModel, signals: Array) -> Array:
     """The model's probabilities for rows of signals."""
-    weights = np.array([model.weights[name] for name in SIGNALS])
+    weights = np.array([model.weights.get(name, 0.0) for name in SIGNALS])
     return np.asarray(1 / (1 + np.exp(-(signals @ weights + model.intercept))))
 
 

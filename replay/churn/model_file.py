@@ -21,6 +21,8 @@ MEANINGS = {
     "client_fall": "client points: usual less present, of 25",
     "form_fall": "form points: usual less present, of 10",
     "journey_fall": "journey points: usual less present, of 10",
+    "unusual_silence": "silence for as many days with a login (docs/churn.md)",
+    "unlikely_return": "BG/NBD's chance of no login within 30 days",
 }
 
 

@@ -31,7 +31,7 @@ POINTS = 0.05
 _FEWEST = (intervals.Z95 / log(TOLERANCE)) ** 2
 """Of fewer messages no forecast can be known to the tolerance."""
 LEAST = 5
-"""Where neither so many messages were expected nor as many came nothing is said: Wilson's interval is too narrow there."""
+"""Where neither as many messages were expected nor came nothing is said: Wilson's interval is too narrow there."""
 NAMED = 3
 """Lines that the sentence names."""
 

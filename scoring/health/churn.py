@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from math import exp
+from math import exp, log
 from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,8 +35,12 @@ SIGNALS = (
     "client_fall",
     "form_fall",
     "journey_fall",
+    "unusual_silence",
+    "unlikely_return",
 )
 """The model's inputs, in the order of `signal_values`: 0 (good) to 1 (bad); a fall is -1 (grew) to 1 (fell)."""
+ADDED = frozenset(SIGNALS[-2:])
+"""Those that models fitted earlier say nothing of: there they weigh nothing."""
 
 _SILENCE_DAYS = 30
 _MONTH_DAYS = 28
@@ -46,6 +50,9 @@ _WEEK_MASK = (1 << _WEEK_DAYS) - 1
 _ASSUMED_GAP_DAYS = 7.0
 _ASSUMED_GAPS = 2
 """Everybody's rhythm starts from two gaps of a week, which their own soon outweigh."""
+_CDNOW_R, _CDNOW_ALPHA, _CDNOW_A, _CDNOW_B = 0.243, 4.414, 0.793, 2.426
+"""BG/NBD as Fader, Hardie & Lee (2005) fitted it to purchases at CDNOW; their weeks are days here."""
+_HORIZON_DAYS = 30
 _MOST_OVERDUE = 6.0
 """Usual gaps of silence beyond which it makes no difference."""
 _REMEMBERED_DAYS = 63
@@ -100,8 +107,8 @@ def parse_model(text: str, origin: str) -> ChurnModel:
         model = msgspec.convert(tomllib.loads(text), ChurnModel)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ModelError(f"{origin}: is no churn model: {error}") from error
-    if set(model.weights) != set(SIGNALS):
-        wrong = ", ".join(sorted(set(model.weights) ^ set(SIGNALS)))
+    if wrong_names := (set(model.weights) ^ set(SIGNALS)) - (ADDED - set(model.weights)):
+        wrong = ", ".join(sorted(wrong_names))
         raise ModelError(f"{origin}: one weight for each signal is needed, and no other; look at: {wrong}")
     return model
 
@@ -158,6 +165,7 @@ def signal_values(state: State, at: int, weights: Sequence[float]) -> tuple[floa
     _, of_features, of_clients, of_forms, of_journeys = (each or 1.0 for each in weights)
     silence, rare, fall = _logins(state, at)
     gap = _usual_gap(state)
+    unusual, unlikely = _as_visits(state, at)
     return (
         round(min(silence, _SILENCE_DAYS) / _SILENCE_DAYS, 4),
         round(min(silence / gap, _MOST_OVERDUE) / _MOST_OVERDUE, 4),
@@ -173,6 +181,8 @@ def signal_values(state: State, at: int, weights: Sequence[float]) -> tuple[floa
         0.0 if usual[2] == clients else round((usual[2] - clients) / of_clients, 4),
         0.0 if usual[3] == forms else round((usual[3] - forms) / of_forms, 4),
         0.0 if usual[4] == journeys else round((usual[4] - journeys) / of_journeys, 4),
+        round(unusual, 4),
+        round(unlikely, 4),
     )
 
 
@@ -181,6 +191,26 @@ def _usual_gap(state: State) -> float:
     gaps = max(0, state.login_count - 1)
     span = state.login_day - state.first_login_day
     return (span + _ASSUMED_GAPS * _ASSUMED_GAP_DAYS) / (gaps + _ASSUMED_GAPS)
+
+
+def _as_visits(state: State, at: int) -> tuple[float, float]:
+    """How unusual their silence is for as many days with a login, and how unlikely one within 30 days; 0..1 each.
+
+    The second is BG/NBD's chance: they are gone after one of those days, or will not come.
+    """
+    visits = state.login_count
+    if not visits:
+        return 1.0, 1.0
+    span = state.login_day - state.first_login_day
+    age = max(at / DAY - state.first_login_day, span)
+    evidence = visits * log((_ASSUMED_GAP_DAYS + age) / (_ASSUMED_GAP_DAYS + span))
+    rate = _CDNOW_R + visits - 1
+    gone = 0.0
+    if visits > 1:
+        stretched = (_CDNOW_ALPHA + span) / (_CDNOW_ALPHA + age)
+        gone = _CDNOW_A / (_CDNOW_A + (_CDNOW_B + visits - 2) * stretched**rate)
+    none = ((_CDNOW_ALPHA + age) / (_CDNOW_ALPHA + age + _HORIZON_DAYS)) ** rate
+    return evidence / (1 + evidence), 1 - (1 - gone) * (1 - none)
 
 
 def _logins(state: State, at: int) -> tuple[float, float, float]:
@@ -216,7 +246,7 @@ def _default_weights() -> tuple[float, tuple[float, ...]]:
 
 
 def _weights(model: ChurnModel) -> tuple[float, tuple[float, ...]]:
-    return model.intercept, tuple(model.weights[name] for name in SIGNALS)
+    return model.intercept, tuple(model.weights.get(name, 0.0) for name in SIGNALS)
 
 
 def probability(signals: Mapping[str, float], model: ChurnModel | None = None) -> float:
@@ -225,7 +255,7 @@ def probability(signals: Mapping[str, float], model: ChurnModel | None = None) -
     weights = model.weights
     logit = model.intercept
     for name, value in signals.items():
-        logit += weights[name] * value
+        logit += weights.get(name, 0.0) * value
     return _logistic(logit)
 
 
@@ -240,5 +270,5 @@ def explain(signals: Mapping[str, float], model: ChurnModel | None = None) -> li
     probability is the logistic function of `model.intercept` plus the sum of `value * weight`.
     """
     weights = (model or default_model()).weights
-    parts = [Contribution(name, value, weights[name]) for name, value in signals.items()]
+    parts = [Contribution(name, value, weights.get(name, 0.0)) for name, value in signals.items()]
     return sorted(parts, key=lambda part: -part.value * part.weight)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.scale import __main__ as scale
-from bench.scale import clients, latency, postgres, recovery, sparse, state, ticks, workers
+from bench.scale import clients, latency, postgres, recovery, rescoring, sparse, state, ticks, workers
 from bench.scale.rebalance import longest_gap
 from bench.scale.suppliers import changelog, ids, realistic
 from embedded.registry import Addresses
@@ -119,3 +119,17 @@ def test_figures_of_one_kind_stand_beside_those_of_the_others(
     assert text.startswith("head\n")
     assert "### Timers due at once" in text
     assert "### Many clients" in text
+
+
+@pytest.mark.stack
+def test_other_weights_for_everybody_send_nothing_and_let_events_through(
+    stack: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescoring, "BEFORE_S", 0.5)
+    monkeypatch.setattr(rescoring, "AFTER_S", 1.0)
+    found = rescoring.measure(stack.kafka, 400)
+    assert (found["sent"], found["to_celebrate"], found["lost"]) == (0, 0, 0)
+    assert found["signals"] > 0
+    assert set(found["rows"]) == {"rules_changed"}
+    assert found["before"]["events"] > 0
+    assert "0 messages could be sent" in rescoring.lines(found)[-1]

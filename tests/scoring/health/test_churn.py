@@ -6,13 +6,18 @@ import math
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import scoring
+from replay.churn.bgnbd import BgNbd, Visits
 from replay.log.activity_log import Fields
 from scoring.health import churn
 from scoring.health.churn import (
+    ADDED,
     SIGNALS,
     ChurnModel,
     ModelError,
@@ -31,6 +36,7 @@ from scoring.time import DAY, HOUR
 
 SUPPLIER = "11111111-1111-4111-8111-111111111111"
 MONDAY = 20_458 * DAY + 9 * HOUR
+MODEL = (Path(scoring.__file__).parent / "churn.toml").read_text("utf-8")
 
 
 @dataclass
@@ -113,6 +119,36 @@ def test_one_who_never_logged_in_is_as_silent_as_can_be():
         1,
         1,
     )
+
+
+def test_silence_says_more_of_one_who_came_often():
+    seldom, often = lived(*logins(0, 12, 24)), lived(*logins(*range(25)))
+    unusual = [at(state, 31)["unusual_silence"] for state in (seldom, often)]
+    # three days with a login, from the first to the last 24 days, to now 31.375 (the clock is at nine)
+    evidence = 3 * math.log((7 + 31.375) / (7 + 24))
+    assert unusual[0] == round(evidence / (1 + evidence), 4)
+    assert unusual[1] > 1.5 * unusual[0]
+    assert at(often, 24)["unusual_silence"] < 0.3
+
+
+def test_how_unlikely_a_return_is_is_bgnbds_chance():
+    paper = BgNbd(r=0.243, alpha=4.414, a=0.793, b=2.426)
+    for days in ((0,), (0, 12, 24), tuple(range(25))):
+        visits = Visits(*(np.array([float(one)]) for one in (len(days) - 1, days[-1], 40.375)))
+        expected = paper.silent(visits, 30.0)[0]
+        assert at(lived(*logins(*days)), 40)["unlikely_return"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_fitted_before_they_were_there_weighs_nothing_of_added_signals():
+    text = "".join(
+        line for line in MODEL.splitlines(keepends=True) if not line.startswith(("unusual_", "unlikely_"))
+    )
+    before = parse_model(text, "x")
+    assert ADDED.isdisjoint(before.weights)
+    signals = at(lived(*logins(0, 1, 2)), 20)
+    assert all(signals[name] for name in ADDED)
+    assert probability(signals, before) == probability(signals | dict.fromkeys(ADDED, 0.0), before)
+    assert {each.signal: each.weight for each in explain(signals, before)}["unusual_silence"] == 0
 
 
 def test_the_memory_survives_encoding():
