@@ -12,7 +12,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from agents.cluster.describing import NO_ID, asking, describe
+from agents.cluster.rules_follower import RulesFollower
 from agents.engine.connection import consumer_of
+from agents.shadow.rules_in_force import PolicyInForce
 from agents.shadow.shadow import Shadow
 from runtime import metrics
 from runtime.away import Passing, Wait, passing
@@ -104,7 +106,11 @@ async def _run_once(
         closing.push_async_callback(pool.close)
         alone = await connect(settings.database_url, autocommit=True)
         closing.push_async_callback(alone.close)
-        shadow = Shadow(pool, clock, policy, name, keys)
+        versions = RulesFollower(settings)
+        closing.push_async_callback(versions.stop)
+        await versions.start()
+        in_force = PolicyInForce(policy, name, versions.log, settings.partitions)
+        shadow = Shadow(pool, clock, policy, name, keys, policy_of=in_force.of)
         names = {full_name(settings.topic_prefix, topic): topic for topic in SIGNAL_TOPICS}
         consumer = consumer_of(
             settings,
@@ -121,7 +127,12 @@ async def _run_once(
         await shadow.note_topic_ids(ids)
         ready(shadow.digest)
 
+        broken: list[Exception] = []
+        versions.follow(lambda _, error: broken.append(error))
+
         async def same_topics() -> None:
+            if broken:
+                raise broken[0]
             if changed := _changed(ids, await _ids(settings, names)):
                 raise TopicsChangedError(", ".join(changed))
 

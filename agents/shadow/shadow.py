@@ -21,7 +21,7 @@ from store.messages import shadow as store
 from topics.outcome import unreadable_by_kafka
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from psycopg import AsyncConnection
     from psycopg_pool import AsyncConnectionPool
@@ -49,7 +49,8 @@ class Shadow:
     """Takes signals and decides what is due, for one policy.
 
     `pool`: connections in the role `success_reader`. `name`: what people call the policy file. `keys`: the
-    setting, under which erased suppliers and suppressed addresses are remembered.
+    setting, under which erased suppliers and suppressed addresses are remembered. `policy_of`: the policy with the
+    rules that are in force for a supplier; by default those that it was read against.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Shadow:
         keys: Keys,
         *,
         wait_s: float = LIVE_AGENTS_WAIT_S,
+        policy_of: Callable[[str], Policy] | None = None,
     ) -> None:
         self.digest = policy_digest(policy)
         self._pool = pool
@@ -69,6 +71,7 @@ class Shadow:
         self._name = name
         self._keys = keys
         self._wait_s = wait_s
+        self._policy_of = policy_of or (lambda _: policy)
 
     async def be_seen(self) -> None:
         """Note that this policy is being tried; reports compare up to the last time this was called."""
@@ -131,7 +134,7 @@ class Shadow:
                 await asyncio.sleep(POLL_S)
 
     async def _decide(self, conn: AsyncConnection, supplier_id: str, now: int) -> int:
-        policy = self._policy
+        policy = self._policy_of(supplier_id)
         due = await store.ready_rows(conn, self.digest, supplier_id, now)
         oldest = min((row.signal_at for row in due), default=now)
         spans = (policy.caps.window_ms, policy.spacing.after_rescue_ms)

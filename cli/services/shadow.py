@@ -8,11 +8,14 @@ import signal
 from pathlib import Path
 
 import click
+from aiokafka.errors import KafkaError
 
+from agents.cluster import rules_log
+from agents.cluster.describing import ClusterError
 from agents.monitoring import Kafka, postgres
 from agents.shadow.service import run_shadow
 from cli.errors import UsageError
-from cli.in_force import in_force
+from cli.policy import load_configuration
 from cli.services.supervise import CHILD, in_child, stop_without_parent, supervised
 from runtime import metrics
 from runtime.clock import SystemClock
@@ -20,6 +23,7 @@ from runtime.inside import monitored
 from runtime.logs import to_standard_error
 from runtime.settings import Settings
 from scoring.decisions.policy import Policy, PolicyError
+from scoring.health.rules import Rules
 from store.database import Role
 from store.service_metrics import look_at_pools
 
@@ -46,7 +50,7 @@ def shadow(file: Path | None, no_wait: bool, no_restart: bool, is_child: bool) -
     if path is None:
         raise UsageError("no policy to try: set SUCCESS_SHADOW_POLICY, or give --policy FILE")
     try:
-        policy = Policy.load(path, asyncio.run(in_force(settings)).rules)
+        policy = Policy.load(path, asyncio.run(_rules(settings)))
     except PolicyError as error:
         raise UsageError(str(error)) from error
     if not (no_restart or is_child):
@@ -59,6 +63,19 @@ def shadow(file: Path | None, no_wait: bool, no_restart: bool, is_child: bool) -
         return in_child(work)
     work()
     return 0
+
+
+async def _rules(settings: Settings) -> Rules:
+    """Those in force everywhere or, with Kafka away or nothing activated, those that the settings name.
+
+    They are read from the topic: the shadow's role may not see versions in Postgres.
+    """
+    try:
+        log = await rules_log.read(settings)
+    except (KafkaError, ClusterError):
+        return load_configuration(settings).rules
+    newest = log.newest()
+    return load_configuration(settings).rules if newest is None else log.policy(newest.number).rules
 
 
 async def _until_stopped(

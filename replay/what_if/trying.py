@@ -2,12 +2,14 @@
 
     python -m replay.what_if.trying < job
 
-The first line of standard input is the job; when the input ends before the answer is out, so does the process. It
-prints JSON lines: `{"read": 120, "of": 5000}` as it goes on, and at last `{"result": …}` or `{"problem": "…"}`.
+The first line of standard input is the job (`memory`: bytes of address space); when the input ends before the answer is
+out, so does the process. It prints JSON lines: `{"read": 120, "of": 5000}` as it goes on, and at last
+`{"result": …}` or `{"problem": "…"}`.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -44,6 +46,10 @@ MOST_NAMED = 100
 """Suppliers that are named behind each number."""
 MOST_MEMORY = 2 * 1024**3
 """Bytes of address space; a log that needs more is for `success replay --config`."""
+NO_MEMORY = (
+    "the log needs more memory than there is for it here: `success replay --config DIR` tries it on a machine of your "
+    "choice"
+)
 NICENESS = 19
 _LEVEL, _SNAPSHOT, _CALCULATED_AT, _FIRST = 6, -1, 2, 1
 """Columns of `suppliers`."""
@@ -242,6 +248,13 @@ def _say(**what: Any) -> None:
     sys.stdout.flush()
 
 
+def _is_of_memory(error: Exception) -> bool:
+    """Whether it came of memory: where there is none for a thread or a process, other errors say so."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or "can't start new thread" in str(error)
+
+
 def _die_with_the_input() -> None:
     sys.stdin.buffer.read()
     os._exit(3)
@@ -250,12 +263,14 @@ def _die_with_the_input() -> None:
 def main() -> None:
     """Do what standard input says."""
     os.nice(NICENESS)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     asked = json.loads(sys.stdin.buffer.readline())
     Thread(target=_die_with_the_input, daemon=True).start()
     given, now, draft = (msgspec.convert(asked[name], Version) for name in ("given", "now", "draft"))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = asked.get("memory", MOST_MEMORY)
+    resource.setrlimit(
+        resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
+    )
     try:
         _say(result=tried(KafkaSource(Settings()), given, now, draft, asked["days"]))
     except (LogError, ClusterError) as error:
@@ -264,11 +279,10 @@ def main() -> None:
         _say(
             problem=f"Kafka does not answer ({type(error).__name__}): try again when `success doctor` finds it well"
         )
-    except MemoryError:
-        _say(
-            problem="the log needs more memory than there is for it here: `success replay --config DIR` tries it on a "
-            "machine of your choice"
-        )
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not _is_of_memory(error):
+            raise
+        _say(problem=NO_MEMORY)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from bench.scale import __main__ as scale
-from bench.scale import clients, latency, postgres, recovery, rescoring, sparse, state, ticks, workers
+from bench.scale import (
+    clients,
+    latency,
+    postgres,
+    recovery,
+    rescoring,
+    sparse,
+    state,
+    suppliers,
+    ticks,
+    workers,
+)
 from bench.scale.rebalance import longest_gap
 from bench.scale.suppliers import changelog, ids, realistic
 from embedded.registry import Addresses
@@ -125,6 +136,7 @@ def test_figures_of_one_kind_stand_beside_those_of_the_others(
 def test_other_weights_for_everybody_send_nothing_and_let_events_through(
     stack: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(suppliers, "SAMPLE", 50)
     monkeypatch.setattr(rescoring, "BEFORE_S", 0.5)
     monkeypatch.setattr(rescoring, "AFTER_S", 1.0)
     found = rescoring.measure(stack.kafka, 400)

@@ -40,11 +40,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
+COMMAND = (sys.executable, "-P", "-m", "replay.what_if.trying")
 DAYS = 30
 PATIENCE_S = 15 * 60.0
 """Longer a trial does not take; a larger log is for `success replay --config`."""
 LONGEST_ANSWER = 8 * 1024 * 1024
 """Bytes of its last line."""
+KILLED = (
+    "the system ended its process, as it does where memory runs out: `success replay --config DIR` tries it on a "
+    "machine of your choice"
+)
 STARTED, CANCELLED = "config.trial_started", "config.trial_cancelled"
 _OF_KAFKA = ("SUCCESS_KAFKA", "SUCCESS_TOPIC_PREFIX", "SUCCESS_PARTITIONS", "SUCCESS_STATE_DIR")
 """All that the process is told of the settings: no other secret."""
@@ -73,8 +78,9 @@ class Trial:
 class Trials:
     """The trial that runs, or ran last, in this process."""
 
-    def __init__(self, settings: Settings, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, settings: Settings, patience_s: float = PATIENCE_S, memory: int | None = None) -> None:
         self._settings, self._patience_s = settings, patience_s
+        self._more = {} if memory is None else {"memory": memory}
         self.latest: Trial | None = None
 
     async def start(
@@ -85,7 +91,7 @@ class Trials:
             return None
         trial = self.latest = Trial(author, draft.digest, now_ms)
         versions = {"given": given, "now": now, "draft": draft}
-        job = msgspec.json.encode({**versions, "days": DAYS}) + b"\n"
+        job = msgspec.json.encode({**versions, "days": DAYS, **self._more}) + b"\n"
         try:
             process = await self._process()
         except OSError as error:
@@ -120,7 +126,7 @@ class Trials:
         others = {name: value for name, value in os.environ.items() if not name.startswith("SUCCESS_")}
         told = {name: value for name, value in self._settings.as_env().items() if name.startswith(_OF_KAFKA)}
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "replay.what_if.trying"),
+            *COMMAND,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=others | told | {"MALLOC_ARENA_MAX": "2"},
@@ -143,7 +149,12 @@ class Trials:
                 process.kill()
             await process.communicate()  # closes the pipes too
         if trial.is_running:
-            trial.problem = "its process ended unexpectedly; the service's log says more"
+            ended_by_the_system = (process.returncode or 0) < 0
+            trial.problem = (
+                KILLED
+                if ended_by_the_system
+                else "its process ended unexpectedly; the service's log says more"
+            )
 
 
 async def _listen(process: Process, trial: Trial, job: bytes) -> None:

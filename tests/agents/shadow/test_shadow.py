@@ -9,13 +9,21 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from agents.cluster.rules_log import RulesLog
+from agents.shadow.rules_in_force import PolicyInForce
+from runtime.configuration import Configuration
+from runtime.versions import version_of, with_partitions
+from scoring.decisions.policy import Policy
+from scoring.health import rules_file
+from scoring.health.rules import Rules
 from store.messages import shadow as store
 from store.queries import load
 from store.suppliers import erasure_hash
 from tests.agents.delivery.test_waiting_rows import nodes
-from tests.agents.interventions.factory import SARAH, condition, profile, snapshot
+from tests.agents.interventions.factory import SARAH, Record, condition, profile, snapshot
 from tests.agents.shadow.conftest import START
 from topics.catalog import CONDITIONS, HEALTH, PROFILES
+from topics.partitioner import partition_of
 
 pytestmark = pytest.mark.stack
 
@@ -153,6 +161,50 @@ async def test_looking_for_what_is_due_reads_no_row_that_waits(live, policy):
     [scan] = [node for node in nodes(plan["Plan"]) if node.get("Relation Name") == "shadow_interventions"]
     assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) == 1
     assert scan["Index Name"] == "idx_shadow_due"
+
+
+@pytest.mark.parametrize(("is_home", "status"), [(True, "suppressed"), (False, "would_send")])
+async def test_whether_a_condition_still_holds_is_asked_of_the_rules_in_force_where_they_live(
+    live, policy, is_home, status
+):
+    home = partition_of(SARAH.encode(), 4)
+    changed = rules_file.DEFAULT.read_text("utf-8").replace(
+        'when = "clients_imported == 0"', 'when = "clients_imported == 0 and forms_created > 1"'
+    )
+    rules = Rules(rules_file.parse(changed, "x"), "x")
+    tried = Configuration(Policy.parse(policy.document(), "x", rules))
+    version = with_partitions(version_of(tried, 1, ""), (home if is_home else home ^ 1,))
+    log = RulesLog()
+    shadow = live.add_shadow(policy, policy_of=PolicyInForce(policy, "x", log, 4).of)
+    await shadow.be_seen()
+    await live.writer.write(PROFILES, [profile(timezone="UTC")])
+    await live.writer.write(HEALTH, [snapshot(at=START, seq=5)])
+    await shadow.take(CONDITIONS, [condition("zero_clients_imported", at=START, seq=5)])
+    live.clock.advance_to(START + 10 * 3_600_000)
+    log.take([Record(None, version.record())])  # while it runs
+    await shadow.decide_due()
+    found = "SELECT status, reason FROM shadow_interventions"
+    assert live.select(found) == [{"status": status, "reason": "resolved" if is_home else None}]
+
+
+def test_a_policy_that_a_version_leaves_without_a_condition_decides_on_and_says_so(policy, caplog):
+    rules = Rules(
+        rules_file.parse(
+            "[levels]\nhealthy = 75\n[[condition]]\nname = 'a'\nnumber = 9\n"
+            "since = 'signed_up'\nafter = '1d'\n",
+            "x",
+        ),
+        "x",
+    )
+    triggers = [policy.document()["trigger"][0] | {"on": ["condition:a"]}]
+    version = version_of(
+        Configuration(Policy.parse(policy.document() | {"trigger": triggers}, "x", rules)), 1, ""
+    )
+    log = RulesLog()
+    log.take([Record(None, version.record())])
+    in_force = PolicyInForce(policy, "gentler.toml", log, 4)
+    assert in_force.of(SARAH) is in_force.of(SARAH) is policy
+    assert caplog.text.count("version 1 is in force, with which gentler.toml can't be read") == 1
 
 
 async def test_who_is_erased_leaves_no_trace_and_is_not_waited_for(live, policy):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
@@ -74,6 +75,29 @@ async def test_a_trial_is_one_at_a_time_and_can_be_stopped(desk: Desk, settings:
     assert (await desk.post(TRIAL, act="cancel")).status_code == 303
     assert "it was stopped before it was through" in await desk.page(TRIAL)
     assert [action for _, action in audited(settings)] == ["config.trial_started", "config.trial_cancelled"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_trial_that_has_too_little_memory_says_so_and_holds_up_nobody(
+    desk: Desk, settings: Settings, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    trials = Trials(settings, memory=1)
+    if killed:  # as the system does, which asks nobody
+        kills_itself = "import os, time; time.sleep(0.5); os.kill(os.getpid(), 9)"
+        line = (sys.executable, "-c", kills_itself)
+        monkeypatch.setattr("api.dashboard.rules.trial.COMMAND", line)
+    version = version_of(load(), 0, "")
+    trial = await trials.start("emma", 0, version, version, version)
+    assert trial is not None
+    assert trial.task is not None
+    answers = 0
+    while not trial.task.done():
+        assert (await desk.get("/healthz")).status_code == 200
+        answers += 1
+        await asyncio.wait({trial.task}, timeout=0.1)
+    assert answers > 1
+    assert "memory" in (trial.problem or "")
+    assert "success replay --config DIR" in (trial.problem or "")
 
 
 async def test_a_draft_with_a_mistake_is_not_tried(desk: Desk, settings: Settings) -> None:
