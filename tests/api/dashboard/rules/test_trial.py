@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from api.dashboard.rules import trial as trial_module
 from api.dashboard.rules.trial import Trials
 from runtime.configuration import load
 from runtime.settings import Settings
@@ -14,7 +15,7 @@ from runtime.versions import version_of
 from tests.api.dashboard.conftest import Desk
 from tests.api.dashboard.rules.quiet_log import sixty_days
 from tests.api.dashboard.rules.test_pages import audited, noah, settings
-from tests.api.dashboard.rules.test_texts import SHIPPED, say, with_the_example
+from tests.api.dashboard.rules.test_texts import SHIPPED, example, say, with_the_example
 
 __all__ = ["noah", "settings"]
 
@@ -48,6 +49,15 @@ async def test_who_would_have_got_what_is_named_and_linked(
     assert busy not in part
     assert "Nobody would be at another level" in part
     assert audited(settings) == [("emma", "config.trial_started")]
+
+    assert "beside its forecast" not in await desk.page("/dashboard/rules")
+    rules = f"{SHIPPED['rules.toml']}\n{example()['rules.toml']}"
+    done = await say(desk, "rules.toml", rules, act="activate", note="silence", seen="0")
+    assert done.status_code == 303
+    page = await desk.page("/dashboard/rules")  # what the trial expected is kept with it
+    assert "Version 1 beside its forecast" in page
+    assert "It is too early to tell: 0 messages where" in page
+    assert "<th scope=\"row\">Messages of clients_went_quiet</th>" in page
 
 
 async def test_levels_that_move_and_timers_that_go_are_counted(desk: Desk, settings: Settings) -> None:
@@ -85,7 +95,7 @@ async def test_a_trial_that_has_too_little_memory_says_so_and_holds_up_nobody(
     if killed:  # as the system does, which asks nobody
         kills_itself = "import os, time; time.sleep(0.5); os.kill(os.getpid(), 9)"
         line = (sys.executable, "-c", kills_itself)
-        monkeypatch.setattr("api.dashboard.rules.trial.COMMAND", line)
+        monkeypatch.setattr(trial_module, "COMMAND", line)
     version = version_of(load(), 0, "")
     trial = await trials.start("emma", 0, version, version, version)
     assert trial is not None
