@@ -45,7 +45,7 @@ async def seen_of(
 
     From when it went into force until another took its place, or now.
     """
-    row = await (await conn.execute(SQL["window"], {"number": number})).fetchone()
+    row = await (await conn.execute(SQL["in_force_there"], {"number": number})).fetchone()
     if row is None or row[0] is None:
         return None
     since, until = to_ms(row[0]), to_optional_ms(row[1]) or now_ms

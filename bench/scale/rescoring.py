@@ -32,9 +32,10 @@ WEIGHTS = ("weights.login=20", "weights.features=35")
 """What the version says otherwise; all five still add up to 100."""
 A_SECOND = 50
 """Events of the trickle: each of somebody new, whose first form is a milestone."""
-BEFORE_S, AFTER_S = 5.0, 3.0
+BEFORE_S, LAST_ONES_S = 5.0, 120.0
 LIMIT_S = 3_600.0
 SENT = "scheduled"
+POLL_S = 0.1
 WAITS = ("p50_ms", "p99_ms", "most_ms")
 
 
@@ -54,8 +55,9 @@ def measure(kafka: str, suppliers: int) -> dict[str, Any]:
             policy = asyncio.run(activate(settings))
             took = process.rescored()
             ended = time.time()
-            time.sleep(AFTER_S)
+            trickle.heard_all(LAST_ONES_S)
         finally:
+            trickle.enough.set()
             trickle.over.set()
         sending.result()
         listening.result()
@@ -89,7 +91,7 @@ class Trickle:
     """Events of new suppliers at a steady rate, and how long each takes until its milestone is at a consumer."""
 
     def __init__(self, settings: Settings) -> None:
-        self.over = threading.Event()
+        self.enough, self.over = threading.Event(), threading.Event()
         self._settings = settings
         self._first = threading.Event()
         self._listening = threading.Event()
@@ -101,13 +103,20 @@ class Trickle:
         if not self._first.wait(seconds):
             raise TimeoutError("no signal of the trickle came")
 
+    def heard_all(self, seconds: float) -> None:
+        """Send no more, and wait for what was sent, at most so long."""
+        self.enough.set()
+        deadline = time.time() + seconds
+        while self.lost() and time.time() < deadline:
+            time.sleep(POLL_S)
+
     def send(self) -> None:
-        """Publish until `over`."""
+        """Publish until it is `enough`."""
         self._listening.wait(LIMIT_S)
         producer = Producer({"bootstrap.servers": self._settings.kafka, "linger.ms": 0, "log_level": 4})
         topic = full_name(self._settings.topic_prefix, ACTIVITY)
         next_at = time.time()
-        while not self.over.is_set():
+        while not self.enough.is_set():
             supplier = str(uuid4())
             now = time.time()
             event = (
@@ -160,10 +169,8 @@ class Trickle:
         }
 
     def lost(self) -> int:
-        """Events without a signal, but for those of the last moments."""
-        heard = len(self._waits)
-        until = time.time() - AFTER_S - 1.0
-        return max(0, sum(1 for at in self._sent.values() if at < until) - heard)
+        """Events of which no signal has come."""
+        return len(self._sent) - len(self._waits)
 
 
 def consequences(settings: Settings, policy: Policy) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 -- What came of a version where it is in force, and meanwhile elsewhere.
 
--- name: window
+-- name: in_force_there
 -- From when to when a version was in force where it was the newest; until is null while it is.
 SELECT v.in_force_at, (
     SELECT min(w.in_force_at) FROM config_versions w

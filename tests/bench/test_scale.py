@@ -138,7 +138,6 @@ def test_other_weights_for_everybody_send_nothing_and_let_events_through(
 ) -> None:
     monkeypatch.setattr(suppliers, "SAMPLE", 50)
     monkeypatch.setattr(rescoring, "BEFORE_S", 0.5)
-    monkeypatch.setattr(rescoring, "AFTER_S", 1.0)
     found = rescoring.measure(stack.kafka, 400)
     assert (found["sent"], found["to_celebrate"], found["lost"]) == (0, 0, 0)
     assert found["signals"] > 0

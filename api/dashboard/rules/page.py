@@ -31,6 +31,7 @@ TRIGGER_COLUMNS = ("name", "on", "channel", "template", "kind", "delay_ms", "mos
 HISTORY_COLUMNS = (
     "number", "digest", "author", "note", "copy_of", "partitions", "limits", "created_at", "in_force_at",
 )  # fmt: skip
+FORECAST_COLUMNS = ("what", "name", "expected", "seen", "low", "high", "stands", "others", "others_stand")
 DIFFERENCE_COLUMNS = ("place", "was", "is")
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -129,6 +130,16 @@ async def policy_csv(agent: SignedIn, services: InServices) -> Response:
     """The triggers of the policy in force as a table."""
     await look(services, agent)
     return csv_of("policy", TRIGGER_COLUMNS, each(one.model_dump() for one in services.policy.triggers))
+
+
+@router.get("/dashboard/rules/forecast.csv")
+async def forecast_csv(agent: SignedIn, services: InServices) -> Response:
+    """What was expected of the version that the page compares with its forecast, and what came, as a table."""
+    history = await look(services, agent)
+    async with services.transaction(agent) as conn:
+        found = await _beside_its_forecast(conn, services, history)
+    lines = found.compared.lines if found else []
+    return csv_of("forecast", FORECAST_COLUMNS, each(asdict(one) for one in lines))
 
 
 @router.get("/dashboard/rules/history.csv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -13,9 +14,11 @@ import orjson
 import psycopg
 import pytest
 
+from embedded.registry import Addresses
 from replay.simulator.simulate import population
 from runtime.settings import Settings
 from tests.cli.admin.operator import Operator
+from tests.conftest import own_settings
 from tests.replay.logs import MONDAY
 from topics.partitioner import partition_of
 
@@ -25,6 +28,13 @@ CANARY = 1
 DAYS = 10
 EACH = 40
 """Suppliers there, and as many elsewhere."""
+
+
+@pytest.fixture(scope="module")
+def settings(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Topics and a database for both tests, of which the first leaves nothing."""
+    with own_settings(stack, tmp_path_factory.mktemp("compare") / "state") as own:
+        yield own
 
 
 @pytest.fixture
@@ -105,6 +115,22 @@ def messages(
     )
 
 
+def test_only_the_forecast_of_this_very_draft_is_kept(
+    operator: Operator, mine: Path, log: Path, tmp_path: Path
+) -> None:
+    line = ["config", "activate", str(mine), "--note", "x", "--forecast"]
+    other = report(operator, tmp_path, str(log), "--set", "caps.total=2")
+    refused = operator.run(*line, str(other))
+    assert refused.exit_code != 0
+    assert "the forecast is of another draft" in refused.output
+    plain = report(operator, tmp_path, str(log))
+    refused = operator.run(*line, str(plain))
+    assert refused.exit_code == 2
+    assert "success replay --config DIR --json" in refused.output
+    assert operator.run("config", "compare").exit_code != 0
+    assert operator.json("config", "history")["versions"] == []
+
+
 def test_a_version_on_some_partitions_is_compared_with_what_replay_expected_of_it(
     operator: Operator, settings: Settings, mine: Path, log: Path, tmp_path: Path
 ) -> None:
@@ -158,19 +184,3 @@ def test_a_version_on_some_partitions_is_compared_with_what_replay_expected_of_i
     printed = operator.run("config", "compare").stdout
     assert "version 1 on partitions 1: 40 suppliers, 400 supplier-days; 40 suppliers elsewhere" in printed
     assert "version 1: it does not behave as forecast: " in printed
-
-
-def test_only_the_forecast_of_this_very_draft_is_kept(
-    operator: Operator, mine: Path, log: Path, tmp_path: Path
-) -> None:
-    line = ["config", "activate", str(mine), "--note", "x", "--forecast"]
-    other = report(operator, tmp_path, str(log), "--set", "caps.total=2")
-    refused = operator.run(*line, str(other))
-    assert refused.exit_code != 0
-    assert "the forecast is of another draft" in refused.output
-    plain = report(operator, tmp_path, str(log))
-    refused = operator.run(*line, str(plain))
-    assert refused.exit_code == 2
-    assert "success replay --config DIR --json" in refused.output
-    assert operator.run("config", "compare").exit_code != 0
-    assert operator.json("config", "history")["versions"] == []

@@ -57,7 +57,8 @@ async def test_who_would_have_got_what_is_named_and_linked(
     page = await desk.page("/dashboard/rules")  # what the trial expected is kept with it
     assert "Version 1 beside its forecast" in page
     assert "It is too early to tell: 0 messages where" in page
-    assert "<th scope=\"row\">Messages of clients_went_quiet</th>" in page
+    assert '<th scope="row">Messages of clients_went_quiet</th>' in page
+    assert "sent,clients_went_quiet," in await desk.page("/dashboard/rules/forecast.csv")
 
 
 async def test_levels_that_move_and_timers_that_go_are_counted(desk: Desk, settings: Settings) -> None:
