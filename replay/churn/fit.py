@@ -64,7 +64,7 @@ class Evaluation:
 
     model: ChurnModel
     rankings: list[Ranking]
-    """The model first, then BG/NBD where the log lets it be fitted, then the three baselines."""
+    """The model first, then the three baselines, then BG/NBD where the log lets it be fitted."""
     bins: list[Bin]
     brier: float
     brier_of_base_rate: float
@@ -143,7 +143,7 @@ def evaluate(log: ActivityLog, split: Split, model: ChurnModel, seed: int = 1) -
     notes = list(log.notes)
     try:
         bgnbd, known, foreseen = _bgnbd(log, split)
-        before, after = {BGNBD: known} | before, {BGNBD: foreseen} | after
+        before[BGNBD], after[BGNBD] = known, foreseen
         notes.append(
             f"BG/NBD: r {bgnbd.r:.3f}, alpha {bgnbd.alpha:.2f} days, a {bgnbd.a:.3f}, b {bgnbd.b:.3f}"
         )

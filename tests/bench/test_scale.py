@@ -141,6 +141,6 @@ def test_other_weights_for_everybody_send_nothing_and_let_events_through(
     found = rescoring.measure(stack.kafka, 400)
     assert (found["sent"], found["to_celebrate"], found["lost"]) == (0, 0, 0)
     assert found["signals"] > 0
-    assert set(found["rows"]) == {"rules_changed"}
+    assert set(found["rows"]) <= {"rules_changed"}
     assert found["before"]["events"] > 0
     assert "0 messages could be sent" in rescoring.lines(found)[-1]

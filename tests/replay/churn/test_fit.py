@@ -111,14 +111,17 @@ def test_leaving_that_nothing_announces_can_not_be_foreseen():
     assert evaluation.rankings[0].low < 0.5 < evaluation.rankings[0].high
 
 
-def test_it_beats_the_three_baselines_on_the_simulated_population(evaluation):
+def test_it_beats_bgnbd_and_the_baselines_on_the_simulated_population(evaluation):
     model, *baselines = evaluation.rankings
     assert [each.name for each in baselines] == [
         "days since the last login",
         "health score",
         "event frequency",
+        "BG/NBD",
     ]
     assert all(model.auc > baseline.auc for baseline in baselines)
+    assert all(model.brier < baseline.brier for baseline in baselines)
+    assert model.brier == evaluation.brier
     assert evaluation.brier < evaluation.brier_of_base_rate
     assert sum(each.samples for each in evaluation.bins) == evaluation.numbers["measured_on"]["moments"]
     assert evaluation.bins[-1].observed > 2 * evaluation.bins[0].observed
