@@ -116,7 +116,7 @@ def build_app(
     app = FastAPI(
         title="wedsync-success",
         version=version("wedsync-success"),
-        description="Health scores, milestones, recommendations and consent of wedding suppliers.",
+        description="Health scores, milestones, recommendations and consent of suppliers.",
         lifespan=_lifespan(settings, clock or SystemClock(), configuration, ended),
         docs_url=None,
         redoc_url=None,

@@ -86,7 +86,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="wedsync-success", prog_name="success")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error (anywhere on the line).")
 def success(debug: bool) -> None:
-    """Health scores, milestones and justified messages for wedding suppliers, from a Kafka log."""
+    """Health scores, milestones and justified messages for suppliers, from a Kafka log."""
     del debug  # taken by `run` before click sees it, so that it may stand anywhere
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import templates
 from runtime.errors import SettingsError
+from runtime.written_out import as_toml
+from scoring.advice import book
 from scoring.decisions.policy import DEFAULT as DEFAULT_POLICY
 from scoring.decisions.policy import Policy, PolicyError
 from scoring.health import rules_file
@@ -30,6 +34,7 @@ OURS: dict[str, Path] = {
     POLICY: DEFAULT_POLICY,
     CHURN: _SCORING / CHURN,
     BRAND: OUR_TEMPLATES / BRAND,
+    **book.FILES,
 }
 """Every file that a folder may have, and ours, which stands in for one that it leaves out."""
 
@@ -68,6 +73,9 @@ class Configuration:
             return self.stored_digest
         said = hashlib.sha256(f"{self.rules.digest}{self.policy.model_dump_json()}".encode())
         said.update(repr(sorted(self.brand.items())).encode())
+        advice = {name: each for name, each in self.rules.advice.items() if each != book.shipped(name)}
+        if advice:
+            said.update(json.dumps(advice, sort_keys=True).encode())
         for name, path in sorted(template_files(self.templates).items()):
             said.update(f"{name}\0".encode() + path.read_bytes())
         for name, text in sorted(self.words.items()):
@@ -93,9 +101,53 @@ def template_files(folders: Iterable[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
         for path in sorted(folder.rglob("*")):
-            if path.suffix in {".txt", ".html"}:
-                found.setdefault(path.relative_to(folder).as_posix(), path)
+            name = path.relative_to(folder).as_posix()
+            if path.suffix in {".txt", ".html", ".toml"} and name != BRAND:
+                found.setdefault(name, path)
     return found
+
+
+def texts_of(configuration: Configuration) -> dict[str, str]:
+    """The words that a configuration speaks with, by the names of their files: templates, and words as data.
+
+    Of data what the tables of a folder leave out is as in the next.
+    """
+    folders = configuration.templates
+    found = {name: path.read_text("utf-8") for name, path in template_files(folders).items()}
+    for name in found:
+        said = [folder / name for folder in folders if (folder / name).is_file()]
+        if name.endswith(".toml") and len(said) > 1:
+            merged: dict[str, Any] = {}
+            for path in reversed(said):
+                merged = over(merged, read_toml(path))
+            if merged != read_toml(said[0]):  # else its own words, with their comments, are all of it
+                found[name] = as_toml(merged)
+    advice = configuration.rules.advice
+    for name, path in book.FILES.items():
+        own = name in advice and advice[name] != book.shipped(name)
+        found[name] = as_toml(advice[name]) if own else path.read_text("utf-8")
+    return found | dict(configuration.words)
+
+
+def over(document: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with what another says in its place; what a table of that leaves out stays."""
+    return {
+        **document,
+        **{
+            name: over(document[name], value)
+            if isinstance(value, dict) and isinstance(document.get(name), dict)
+            else value
+            for name, value in said.items()
+        },
+    }
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A file as a document. Raises ConfigurationError."""
+    try:
+        return tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: is not TOML: {error}") from error
 
 
 def load(folder: Path | None = None, policy: Path | None = None) -> Configuration:
@@ -142,21 +194,44 @@ def _files_of(folder: Path) -> dict[str, Path]:
 
 def _rules(own: Mapping[str, Path]) -> Rules:
     churn = parse_model(_text(own[CHURN]), str(own[CHURN])) if CHURN in own else None
-    if RULES not in own:
-        return SHIPPED if churn is None else Rules(SHIPPED.file, churn=churn)
-    text, origin = _text(own[RULES]), str(own[RULES])
-    return Rules(rules_file.parse(text, origin), origin, churn=churn, text=text)
+    advice = {name: _advice(own[name]) for name in book.FILES if name in own}
+    if RULES in own:
+        text, origin = _text(own[RULES]), str(own[RULES])
+        rules = Rules(rules_file.parse(text, origin), origin, churn=churn, text=text, advice=advice)
+    elif churn is None and not advice:
+        return SHIPPED
+    else:
+        rules = Rules(SHIPPED.file, churn=churn, advice=advice)
+    wrong = [one for one in book.book_of(rules).problems if one.file in advice]
+    if wrong:
+        file, place, said = wrong[0]
+        where = f"line {rules_file.line_of(_text(own[file]), place)}"
+        raise ConfigurationError(f"{own[file]}, {where}: {' '.join(map(str, place))}: {said}")
+    return rules
+
+
+def _advice(path: Path) -> dict[str, Any]:
+    """A file of advice over the one that ships: what it leaves out is ours, a list that is there replaces ours."""
+    ours, said = book.shipped(path.name), read_toml(path)
+    for name in said:
+        if name not in ours:
+            line = rules_file.line_of(_text(path), (name,))
+            raise ConfigurationError(f"{path}, line {line}: {name}: there are {', '.join(ours)}")
+    return ours | said
+
+
+@cache
+def our_brand() -> Mapping[str, str]:
+    """What templates call the product as it ships."""
+    return tomllib.loads(OURS[BRAND].read_text("utf-8"))
 
 
 def _brand(own: Mapping[str, Path]) -> dict[str, str]:
-    ours: dict[str, str] = tomllib.loads(OURS[BRAND].read_text("utf-8"))
+    ours = dict(our_brand())
     if BRAND not in own:
         return ours
     path = own[BRAND]
-    try:
-        said = tomllib.loads(_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: is not TOML: {error}") from error
+    said = read_toml(path)
     for name, value in said.items():
         if name not in ours or not isinstance(value, str):
             line = rules_file.line_of(_text(path), (name,))

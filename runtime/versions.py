@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from runtime.configuration import OUR_TEMPLATES, Configuration, template_files
+from runtime.configuration import OUR_TEMPLATES, Configuration, our_brand, texts_of
+from scoring.advice.book import FILES, decides
 from scoring.decisions.policy import Policy
 from scoring.health.churn import ChurnModel
 from scoring.health.rules import Rules
@@ -20,8 +22,9 @@ from scoring.health.rules_file import RulesFile, document_of
 
 SHIPPED = 0
 """The number of what is in force before anything was activated."""
-_WORDS_OF_MESSAGES = re.compile(r"([a-z]{2,3}(-[A-Za-z0-9]{1,8})*/)?(email/|in_app/|tasks/|_)")
-"""What templates of messages begin with, in any language; pages and the dashboard come with the program."""
+_WORDS_OF_MESSAGES = re.compile(r"([a-z]{2,3}(-[A-Za-z0-9]{1,8})*/)?(email/|in_app/|tasks/|_|[a-z_]+\.toml$)")
+"""What templates of messages, and words as data, begin with, in any language; pages and the dashboard come with the
+program."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Version:
     rules: dict[str, Any]
     policy: dict[str, Any]
     churn: dict[str, Any] | None = None
+    advice: dict[str, Any] | None = None
+    """What of the advice decisions go by; None: what ships."""
     partitions: tuple[int, ...] | None = None
     """On which it is in force; None: on all."""
     at: str = ""
@@ -42,10 +47,16 @@ class Version:
         """Whether this partition is to go over to it."""
         return self.partitions is None or partition in self.partitions
 
-    def compiled(self) -> Policy:
-        """Its policy, with its rules."""
+    def compiled(self, advice: dict[str, Any] | None = None) -> Policy:
+        """Its policy, with its rules; `advice`: with all its words."""
         churn = None if self.churn is None else msgspec.convert(self.churn, ChurnModel)
-        rules = Rules(RulesFile.model_validate(self.rules), f"version {self.number}", self.number, churn)
+        rules = Rules(
+            RulesFile.model_validate(self.rules),
+            f"version {self.number}",
+            self.number,
+            churn,
+            advice=advice or self.advice,
+        )
         return Policy.parse(self.policy, f"version {self.number}", rules)
 
     def record(self) -> bytes:
@@ -58,6 +69,7 @@ class Version:
             "rules": self.rules,
             "policy": self.policy,
             "churn": self.churn,
+            "advice": self.advice,
         }
         return msgspec.json.encode(said)
 
@@ -79,23 +91,35 @@ def version_of(configuration: Configuration, number: int, at: str) -> Version:
         document_of(rules.file),
         configuration.policy.document(),
         None if rules.churn is None else msgspec.to_builtins(rules.churn),
+        decides(rules.advice),
         at=at,
     )
 
 
 def words_of(configuration: Configuration) -> Words:
     """All words of messages, ours written out, as they stand in a configuration's folders."""
-    texts = {name: path.read_text("utf-8") for name, path in template_files(configuration.templates).items()}
-    texts |= configuration.words
-    messages = {name: text for name, text in texts.items() if _WORDS_OF_MESSAGES.match(name)}
+    messages = {
+        name: text for name, text in texts_of(configuration).items() if _WORDS_OF_MESSAGES.match(name)
+    }
     return Words(messages, dict(configuration.brand))
 
 
 def configuration_of(version: Version, words: Words) -> Configuration:
     """The configuration that a version is."""
     return Configuration(
-        version.compiled(), (OUR_TEMPLATES,), words.brand, {}, words.templates, version.number, version.digest
+        version.compiled(advice_of(words)),
+        (OUR_TEMPLATES,),
+        {**our_brand(), **words.brand},  # what a release of ours has besides
+        {},
+        words.templates,
+        version.number,
+        version.digest,
     )
+
+
+def advice_of(words: Words) -> dict[str, Any]:
+    """The files of advice among the words of a version; none in one that was stored before they were kept."""
+    return {name: tomllib.loads(words.templates[name]) for name in FILES if name in words.templates}
 
 
 def whole(configuration: Configuration) -> Configuration:

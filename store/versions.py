@@ -9,7 +9,8 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Json, Jsonb
 
 from runtime.forecast import Forecast, forecast_of
-from runtime.versions import Version, Words
+from runtime.versions import Version, Words, advice_of
+from scoring.advice.book import decides
 from store.queries import load
 from store.times import to_ms, to_time
 from topics.time import format_time
@@ -106,16 +107,17 @@ async def one(conn: AsyncConnection, number: int) -> Stored | None:
     if row is None:
         return None
     partitions = row["partitions"]
+    words = Words(row["templates"], row["brand"])
     version = Version(
         row["number"],
         row["digest"],
         row["rules"],
         row["policy"],
         row["churn"],
+        decides(advice) if (advice := advice_of(words)) else None,
         None if partitions is None else tuple(partitions),
         format_time(to_ms(row["created_at"])),
     )
-    words = Words(row["templates"], row["brand"])
     forecast = None if row["forecast"] is None else forecast_of(row["forecast"])
     said = (row["source_digest"], row["author"], row["note"], row["copy_of"], row["limits"])
     return Stored(version, words, *said, forecast)

@@ -12,7 +12,7 @@ from topics.envelope import CloudEvent, Milestone, Model, Plan, Text, WholeNumbe
 MAX_CLIENT_IDS = 10_000
 
 FormId = Annotated[Text, Field(description="Id of the form.")]
-ClientId = Annotated[Text, Field(description="Id of the supplier's client (a couple).")]
+ClientId = Annotated[Text, Field(description="Id of the supplier's client.")]
 JourneyId = Annotated[Text, Field(description="Id of the journey (an automation).")]
 
 

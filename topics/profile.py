@@ -87,7 +87,7 @@ class Profile(Model):
         default=None, description="Name of the supplier's business."
     )
     vendor_type: Annotated[Text | None, Trimmed] = Field(
-        default=None, description="Trade, such as photographer or florist."
+        default=None, description="Trade, as the words for it name it (`vendors.toml`)."
     )
     timezone: Annotated[Annotated[str, AfterValidator(_zone)] | None, Trimmed] = Field(
         default=None, description="IANA time zone for quiet hours, such as Europe/London; UTC without one."

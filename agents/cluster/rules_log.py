@@ -120,6 +120,7 @@ class RulesLog:
             dict(said["rules"]),
             dict(said["policy"]),
             said.get("churn"),
+            said.get("advice"),
             None if partitions is None else tuple(map(int, partitions)),
             str(said.get("at", "")),
         )

@@ -7,27 +7,69 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from agents.letters.render import Letters, TemplateMissingError
+from agents.letters.sample import READER
 from agents.letters.trial import Trial
 from runtime.configuration import (
+    BRAND,
     OUR_TEMPLATES,
+    OURS,
     POLICY,
+    TEMPLATES,
     Configuration,
     ConfigurationError,
     load,
+    read_toml,
     template_files,
 )
 from runtime.settings import Settings
+from scoring.advice.book import COACH, COACHING, MILESTONES, RECOMMENDATIONS, book_of
 from scoring.decisions.policy import Policy
+from scoring.health.rules_file import line_of
+
+_FIELDS = {
+    RECOMMENDATIONS: ("title", "description", "action_text"),
+    COACHING: ("tip", "by_vendor"),
+    MILESTONES: ("title", "congratulations", "step", "step_text", "then", "then_text", "share"),
+    COACH: ("offer", "offer_detail", "steps"),
+}
+"""What another language says of an entry of the files of advice, by its id; the rest stays as it is."""
+_OF_ALL = {path.name for path in OUR_TEMPLATES.glob("*.toml")} - {BRAND}
+_OF_A_LANGUAGE = {*_OF_ALL, *_FIELDS, BRAND} - {READER}
 
 
 def checked(folder: Path | None, policy: Path | None = None) -> Configuration:
     """A folder over what ships, all templates that its policy names there. Raises ConfigurationError."""
     found = load(folder, policy)
+    if folder is not None:
+        _check_words(folder / TEMPLATES)
     try:
         Letters.of(found).check(found.policy)
     except TemplateMissingError as error:
         raise ConfigurationError(f"{found.files[POLICY]}: {error}") from error
     return found
+
+
+def _check_words(folder: Path) -> None:
+    """That words as data are ones that somebody reads: their files, and the fields of those in another language."""
+    for path in sorted(folder.rglob("*.toml")):
+        room = path.parent.relative_to(folder).as_posix()
+        here = _OF_A_LANGUAGE if room != "." else _OF_ALL
+        if path.name not in here:
+            beside = (
+                f"it belongs beside {POLICY}" if path.name in OURS else f"there are {', '.join(sorted(here))}"
+            )
+            raise ConfigurationError(f"{path}: nobody reads this; {beside}")
+        said = read_toml(path)
+        fields = _FIELDS.get(path.name)
+        if fields is None or room == ".":
+            continue
+        for name, words in said.items() if path.name != COACH else [("", said)]:
+            odd = [field for field in words if field not in fields] if isinstance(words, dict) else [name]
+            if odd:
+                place = tuple(filter(None, (name, odd[0]))) if isinstance(words, dict) else (name,)
+                line = line_of(path.read_text("utf-8"), place)
+                known = ", ".join(fields) if isinstance(words, dict) else "tables, one an id"
+                raise ConfigurationError(f"{path}, line {line}: {'.'.join(place)}: there are {known}")
 
 
 def complaints(found: Configuration, settings: Settings, only: Collection[str] | None = None) -> list[str]:
@@ -48,11 +90,18 @@ def warnings(found: Configuration, folder: Path) -> Iterator[str]:
         for name in names:
             if f"{kind}:{name}" not in heard:
                 yield f"{kind} {name}: no trigger of the policy listens to it, so nothing is sent for it"
+    for name in rules.milestones:
+        if name not in book_of(rules).milestones:
+            yield f"milestone {name}: {MILESTONES} says nothing of it, so the coach and its page don't show it"
+    left_out = dict.fromkeys(each.file for each in book_of(rules).problems)
+    for file in left_out:
+        yield f"{file}: what ships speaks of what these rules don't have, and is left out; write your own"
     ours = template_files([OUR_TEMPLATES])
     named = {one.template for one in policy.triggers}
     for name in template_files([folder / "templates"]) if (folder / "templates").is_dir() else ():
         stem = Path(name).name.partition(".")[0]
-        if name not in ours and not stem.startswith("_") and stem not in named:
+        is_letter = not name.endswith(".toml") and not stem.startswith("_")
+        if name not in ours and is_letter and stem not in named:
             yield f"templates/{name}: no trigger names it, and it replaces none of ours"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agents.letters.checking import checked, complaints, warnings
 from agents.letters.render import FOLDERS, Letters, TemplateMissingError
-from agents.letters.written_out import as_toml
 from runtime.configuration import BRAND, OURS, POLICY, RULES, TEMPLATES, ConfigurationError
 from runtime.versions import whole, words_of
+from runtime.written_out import as_toml
 from scoring.decisions.changing import SettingError, with_settings
 from scoring.decisions.experiments import template_file
 from scoring.decisions.policy import Policy
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from scoring.health.churn import ChurnModel
 
 
+_SHARED = re.compile("_|call_")
+"""How the names of files begin that more than one letter is made of, or that no trigger names."""
 Tried = Literal["none", "changed", "all"]
 
 
@@ -50,7 +53,8 @@ def texts_of(found: Configuration) -> dict[str, str]:
         name: as_toml(said) if name in own else OURS[name].read_text("utf-8")
         for name, said in documents.items()
     }
-    return texts | {f"{TEMPLATES}/{name}": text for name, text in words_of(found).templates.items()}
+    words = words_of(found).templates
+    return texts | {name if name in OURS else f"{TEMPLATES}/{name}": text for name, text in words.items()}
 
 
 def judged(
@@ -89,8 +93,8 @@ def _concerned(now: Configuration, found: Configuration) -> set[str] | None:
     """The triggers whose letters may be otherwise; None: any."""
     before, after = words_of(now).templates, words_of(found).templates
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    of_calls = {name for name in changed if PurePosixPath(name).name.startswith(("_", "call_"))}
-    if of_calls or dict(now.brand) != dict(found.brand) or now.rules.features != found.rules.features:
+    shared = {name for name in changed if name.endswith(".toml") or _SHARED.match(PurePosixPath(name).name)}
+    if shared or dict(now.brand) != dict(found.brand) or now.rules.features != found.rules.features:
         return None
     return {
         trigger.name
@@ -124,7 +128,11 @@ def drafted(
             "other weights too"
         )
     if churn is not None:
-        policy = Policy.parse(policy.document(), "what is in force", Rules(policy.rules.file, churn=churn))
+        policy = Policy.parse(
+            policy.document(),
+            "what is in force",
+            Rules(policy.rules.file, churn=churn, advice=policy.rules.advice),
+        )
     draft = replace(found, policy=policy, number=0, stored_digest="")
     try:
         Letters.of(draft).check(policy)

@@ -97,12 +97,13 @@ def _installed(tag: str) -> Locale | None:
 
 def voice_in(written: str, tag: str | None) -> Voice:
     """How a text in the language `written` is read by somebody with this tag: in their own way, if it is theirs."""
-    is_theirs = bool(lookup(tag)) and _language(str(tag)) == _language(written)
+    is_theirs = bool(lookup(tag)) and is_same(str(tag), written)
     return Voice(written, str(tag) if is_theirs and "-" in str(tag) else written)
 
 
-def _language(tag: str) -> str:
-    return tag.partition("-")[0].lower()
+def is_same(tag: str, other: str) -> bool:
+    """Whether two tags are of the same language: `en-US` and `en-GB` are."""
+    return tag.partition("-")[0].lower() == other.partition("-")[0].lower()
 
 
 @cache

@@ -7,12 +7,11 @@ says so once. Pure.
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from runtime.configuration import BRAND, OURS, ConfigurationError
+from runtime.configuration import BRAND, ConfigurationError, our_brand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +42,7 @@ class Places:
 @cache
 def shipped() -> dict[str, str]:
     """Name in `brand.toml` -> path, as they ship."""
-    brand = tomllib.loads(OURS[BRAND].read_text("utf-8"))
-    return {name: path for name, path in brand.items() if name.startswith(PREFIX)}
+    return {name: path for name, path in our_brand().items() if name.startswith(PREFIX)}
 
 
 def _check(name: str, path: str) -> None:

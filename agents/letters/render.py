@@ -28,10 +28,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 import templates
 from agents.letters import opening
-from agents.letters.locales import BASE, Voice, lookup, voice_in
+from agents.letters.locales import BASE, Voice, is_same, lookup, voice_in
 from agents.letters.places import Places
-from runtime.configuration import load
+from runtime.configuration import BRAND, load, over, read_toml
+from scoring.advice.book import FILES
 from scoring.decisions.experiments import template_file
+from scoring.health.rules import SHIPPED, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,6 +47,8 @@ FOLDERS = {"email": "email", "in_app_notification": "in_app", "support_call": "t
 """Where the templates of each channel are."""
 ROOT = Path(templates.__file__).parent
 LINE = 72
+SPELLING = "spelling.toml"
+"""Words that are spelled otherwise elsewhere in the same language: `spelled` in templates."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 """Names of folders of languages; no room of templates has so short a name."""
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -80,8 +84,10 @@ class Letters:
         kind: type[ImmutableSandboxedEnvironment] = ImmutableSandboxedEnvironment,
         words: Mapping[str, str] | None = None,
         more: Mapping[str, Any] | None = None,
+        rules: Rules = SHIPPED,
     ) -> None:
-        """`kind` of environment, and `more` that templates can call."""
+        """`kind` of environment, `more` that templates can call, and the `rules` whose advice goes with the words."""
+        self.rules = rules
         self.folders = tuple(folders)
         self._words = dict(words or {})
         self.brand = dict(brand or load().brand)
@@ -112,9 +118,14 @@ class Letters:
             made.filters["number"] = numbered
             made.filters["word"] = in_words
             made.globals |= self._more
-            made.globals["brand"] = self.brand | self._read("brand.toml", self._known(language))
+            made.globals["spelled"] = self.data(SPELLING, language)
+            made.globals["brand"] = self.brand_in(language)
             self._environments[language] = made
         return made
+
+    def brand_in(self, tag: str | None) -> dict[str, Any]:
+        """How the product is called for a tag."""
+        return self.brand | self._read(BRAND, self._known(tag))
 
     def places(self, app_url: str) -> Places:
         """Where the pages of the product at this address are."""
@@ -124,22 +135,34 @@ class Letters:
         return made
 
     def voice(self, file: str, tag: str | None) -> Voice:
-        """The language in which somebody with this tag reads a template (`email/quick_win.txt`)."""
-        return voice_in(next((each for each in self._known(tag) if self._has_in(each, file)), BASE), tag)
+        """The language in which somebody with this tag reads a template (`email/quick_win.txt`).
+
+        That is the first in which it is there; and of the same language the most particular, which may say parts and
+        single words of it otherwise.
+        """
+        known = self._known(tag)
+        there = next((each for each in known if self._has_in(each, file)), BASE)
+        return voice_in(next((each for each in known if is_same(each, there)), there), tag)
 
     def data(self, name: str, tag: str) -> dict[str, Any]:
         """Words of a data file (`vendors.toml`) for a tag: what ships, and what is said otherwise in its language."""
         key = name, tag
         if key not in self._data:
-            self._data[key] = self._read(name, [""]) | self._read(name, self._known(tag))
+            said = {} if name in FILES else self._read(name, [""])  # advice is read with its rules
+            theirs = self._read(name, self._known(tag))
+            # Another language says a table whole, lest half of it be English.
+            self._data[key] = over(said, theirs) if is_same(tag, BASE) else said | theirs
         return self._data[key]
 
     def _read(self, name: str, tags: Sequence[str]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for tag in reversed(tags):
-            for folder in reversed(self.folders):
-                path = folder / tag / name
-                found |= tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
+            file = f"{tag}/{name}" if tag else name
+            if file in self._words:
+                found = over(found, tomllib.loads(self._words[file]))
+                continue
+            for path in (folder / file for folder in reversed(self.folders)):
+                found = over(found, read_toml(path)) if path.is_file() else found
         return found
 
     def _loaders(self, language: str) -> Iterator[BaseLoader]:
@@ -172,7 +195,9 @@ class Letters:
     @classmethod
     def of(cls, configuration: Configuration) -> Letters:
         """Those of a configuration."""
-        return cls(configuration.templates, configuration.brand, words=configuration.words)
+        return cls(
+            configuration.templates, configuration.brand, words=configuration.words, rules=configuration.rules
+        )
 
     def has(self, file: str) -> bool:
         """Whether there is a template of this name (`email/quick_win.html`)."""

@@ -17,12 +17,13 @@ from jinja2.visitor import NodeTransformer
 
 from agents.letters.invitation import TEMPLATES as CALL_TEMPLATES
 from agents.letters.invitation import variables as call_variables
-from agents.letters.locales import is_installed
+from agents.letters.locales import BASE, is_installed
 from agents.letters.render import FOLDERS, Letters
 from agents.letters.sample import NOW, sample_call, sample_intervention, sample_supplier
 from agents.letters.words import in_app_words, variables
 from runtime.configuration import OUR_TEMPLATES, Configuration, template_files
 from runtime.settings import Settings
+from scoring.advice.recommend import Recommendation
 from scoring.decisions.experiments import template_file
 from scoring.decisions.policy import Trigger
 from scoring.time import DAY
@@ -33,6 +34,16 @@ Branch = tuple[str, int, int]
 """(template, line, number of the condition in it)"""
 Forced = dict[Branch, bool]
 _BRANCH = "_branch"
+_ADVICE = Recommendation(
+    id="some",
+    type="best_practice",
+    title="A step",
+    description="It helps.",
+    action_text="Take it",
+    action_path="/",
+    points=10.0,
+    minutes=5,
+)
 _MOST_FORCED = 2_000
 _EVERY = 7
 """Of the kinds of suppliers so many are passed over, prime to how many there are of each: all values are met."""
@@ -50,7 +61,11 @@ class Trial:
     ) -> None:
         self._configuration, self._settings, self._only = configuration, settings, only
         self._letters = Letters(
-            configuration.templates, configuration.brand, _Watched, more={_BRANCH: self._pass}
+            configuration.templates,
+            configuration.brand,
+            _Watched,
+            more={_BRANCH: self._pass},
+            rules=configuration.rules,
         )
         self._own = template_files(configuration.templates)
         self._seen: dict[Branch, set[bool]] = {}
@@ -71,10 +86,10 @@ class Trial:
             for variant in variants:
                 template = template_file(trigger.template, variant)
                 for tag in (None, *self._languages_of(trigger.channel, template)):
-                    samples = list(self._samples(trigger, template, tag))
+                    samples = _advised(list(self._samples(trigger, template, tag)))
                     found |= dict.fromkeys(self._try(FOLDERS[trigger.channel], template, samples))
         for template in CALL_TEMPLATES if self._only is None else ():
-            mail = sample_call(template)
+            mail = sample_call(template, self._letters)
             mails = (mail, replace(mail, first_name=None), replace(mail, timezone="UTC"))
             samples = [call_variables(each, self._settings) for each in mails]
             found |= dict.fromkeys(self._try("email", template, samples))
@@ -92,21 +107,21 @@ class Trial:
         return path is not None and not (ours.is_file() and path.read_bytes() == ours.read_bytes())
 
     def _samples(self, trigger: Trigger, template: str, tag: str | None) -> Iterator[dict[str, Any]]:
-        rules = self._configuration.rules
+        features = [name for name, _ in self._configuration.rules.features]
         milestones = [on.partition(":")[2] for on in trigger.on if on.startswith("milestone:")]
         policy = self._configuration.policy.model_copy(update={"triggers": (trigger,)})
         for milestone in milestones or (None,):
             row = sample_intervention(trigger.template, policy, milestone)
-            for number, supplier in enumerate(_suppliers(tuple(name for name, _ in rules.features))):
+            for number, supplier in enumerate(
+                _suppliers(sample_supplier(None, policy, self._letters), features)
+            ):
                 if trigger.channel == "in_app_notification":
-                    yield in_app_words(supplier.first_name, supplier.vendor_type, supplier.snapshot)
+                    known = supplier.snapshot
+                    yield in_app_words(supplier.first_name, supplier.vendor_type, known, self._letters)
                     continue
                 there = row._replace(occurrence=1 + number % 4)
-                if tag is None:
-                    yield variables(supplier, there, NOW, self._settings)
-                else:
-                    theirs = replace(supplier, locale=tag)
-                    yield variables(theirs, there, NOW, self._settings, self._letters, template)
+                theirs = replace(supplier, locale=tag or BASE)
+                yield variables(theirs, there, NOW, self._settings, self._letters, template)
 
     def _try(self, folder: str, template: str, samples: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         self._seen.clear()
@@ -204,9 +219,15 @@ def _asks_what_is_defined(test: nodes.Node) -> bool:
     return any(each.name in {"defined", "undefined"} for each in (*asked, *test.find_all(nodes.Test)))
 
 
-def _suppliers(features: Sequence[str]) -> Iterator[Supplier]:
+def _advised(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same, and one with advice where the recommendations in force had none for anybody."""
+    if any(sample.get("recommendation", _ADVICE) for sample in samples):
+        return samples
+    return [*samples, samples[-1] | {"recommendation": _ADVICE}]
+
+
+def _suppliers(plain: Supplier, features: Sequence[str]) -> Iterator[Supplier]:
     """Suppliers of every kind that the templates tell apart."""
-    plain = sample_supplier()
     kinds = list(product((0, 1), (0, 1, 4, 12), (0, 1, 3), (None, 0, 40), (0, 1)))
     for used, clients, forms, away, named in (kinds[-1], *kinds[::_EVERY]):
         last_login = None if away is None else NOW - away * DAY
@@ -232,8 +253,8 @@ def _suppliers(features: Sequence[str]) -> Iterator[Supplier]:
         yield replace(
             plain,
             facts=replace(plain.facts, health=health, zone="Europe/London" if named else None),
-            first_name="Sarah" if named else None,
-            business_name="Golden Hour" if named else None,
-            vendor_type="photographer" if named else None,
+            first_name=plain.first_name if named else None,
+            business_name=plain.business_name if named else None,
+            vendor_type=plain.vendor_type if named else None,
             snapshot=snapshot,
         )

@@ -14,7 +14,9 @@ from agents.letters.links import Action, link, sign, sign_click
 from agents.letters.locales import BASE, Voice
 from agents.letters.names import first_name, readable
 from agents.letters.render import FOLDERS, Letters, ours
+from scoring.advice.book import RECOMMENDATIONS
 from scoring.advice.recommend import LEAST_OF_LETTER, Recommendation, best, is_absence
+from scoring.health.rules import CLIENT_IMPORTED, FORM_CREATED
 from scoring.time import DAY
 from topics.time import parse_time
 
@@ -43,7 +45,8 @@ def variables(
     row, snapshot, letters = intervention.row, supplier.snapshot, letters or ours()
     file = f"{FOLDERS[row.channel]}/{template or intervention.template}.txt"
     voice = letters.voice(file, supplier.locale)
-    health = supplier.facts.health
+    health, rules = supplier.facts.health, letters.rules
+    used = health.features if health else frozenset[str]()
     last_login = health.last_login if health else None
     places = letters.places(settings.product_url())
     supplier_id = supplier.facts.supplier_id
@@ -58,9 +61,9 @@ def variables(
         "clientCount": health.known_clients if health else 0,
         "activeClientCount": snapshot.get("clients", {}).get("active", 0),
         "daysSinceLastLogin": None if last_login is None else max(0, (now_ms - last_login) // DAY),
-        "features": set(health.features) if health else set(),
-        "hasImportedClients": health is not None and "clients_imported" in health.features,
-        "hasCreatedForms": health is not None and "forms_created" in health.features,
+        "features": set(used),
+        "hasImportedClients": not used.isdisjoint(rules.shown_by(CLIENT_IMPORTED)),
+        "hasCreatedForms": not used.isdisjoint(rules.shown_by(FORM_CREATED)),
         "hasActiveJourneys": snapshot.get("journeys", {}).get("active", 0) > 0,
         "formsCreated": health.forms_created if health else 0,
         "formsSent": snapshot.get("forms", {}).get("sent", 0),
@@ -94,6 +97,7 @@ def in_app_words(
     """What an in-app message may say: it is written when it is shown, with no row and no links of its own."""
     known = snapshot or {"features": [], "clients": {"known": 0}, "journeys": {"active": 0}}
     letters, voice = letters or ours(), voice or Voice()
+    used, rules = set(known["features"]), letters.rules
     return {
         "voice": voice,
         "language": voice.written,
@@ -102,9 +106,9 @@ def in_app_words(
         "vendorType": readable(vendor_type),
         "vendor": vendor(vendor_type, letters, voice.tag),
         "clientCount": known["clients"]["known"],
-        "features": set(known["features"]),
-        "hasImportedClients": "clients_imported" in known["features"],
-        "hasCreatedForms": "forms_created" in known["features"],
+        "features": used,
+        "hasImportedClients": not used.isdisjoint(rules.shown_by(CLIENT_IMPORTED)),
+        "hasCreatedForms": not used.isdisjoint(rules.shown_by(FORM_CREATED)),
         "hasActiveJourneys": known["journeys"]["active"] > 0,
         "app": "",
         "at": letters.places("").address,
@@ -130,8 +134,8 @@ def _advice(snapshot: dict[str, Any], letters: Letters, tag: str) -> dict[str, A
 
     Who is away is told of any step: it is something concrete to come back to.
     """
-    advice = best(snapshot) if snapshot else None
-    is_away = bool(snapshot) and is_absence(snapshot)
+    advice = best(snapshot, letters.rules) if snapshot else None
+    is_away = bool(snapshot) and is_absence(snapshot, letters.rules)
     if advice is not None and advice.points < LEAST_OF_LETTER and not is_away:
         advice = None
     return {"recommendation": advice and in_words_of(advice, letters, tag), "isAway": is_away}
@@ -139,7 +143,7 @@ def _advice(snapshot: dict[str, Any], letters: Letters, tag: str) -> dict[str, A
 
 def in_words_of(advice: Recommendation, letters: Letters, tag: str) -> Recommendation:
     """The same advice in another language, where its words are there."""
-    words = letters.data("recommendations.toml", tag).get(advice.id, {})
+    words = letters.data(RECOMMENDATIONS, tag).get(advice.id, {})
     return structs.replace(advice, **words)
 
 

@@ -1,6 +1,6 @@
 """What the coach says: chosen from what is known of them, pure.
 
-The words are in data files (`api/coach/coach.toml`, `scoring/*.toml`, `templates/in_app`); the risk level decides
+The words are in data files (`scoring/*.toml`, `templates/in_app`); the risk level decides
 what is offered and is never named.
 """
 
@@ -33,12 +33,12 @@ from api.coach.models import (
     Tip,
 )
 from api.coach.speech import Speech
-from scoring.advice.circumstances import hold
-from scoring.advice.coaching import is_setting_up, known_tips, tips
-from scoring.advice.milestones import all_words, milestones
-from scoring.advice.recommend import Recommendation, action_ids, recommend
+from scoring.advice.book import Words, book_of
+from scoring.advice.coaching import is_setting_up, tips
+from scoring.advice.milestones import milestones
+from scoring.advice.recommend import Recommendation, recommend
 from scoring.decisions.policy import Calls
-from scoring.health.rules import SHIPPED
+from scoring.health.rules import Rules
 from scoring.time import DAY
 from store.people.coach import Look, Reached
 from store.people.coach import Message as StoredMessage
@@ -55,7 +55,7 @@ NEWS_MS = 30 * DAY
 QUICK_ACTIONS = 4
 BASICS_BEFORE_ADVANCED = 2
 """Key features to be used before anything but the basics is offered."""
-_BASICS = frozenset({"import_clients", "create_form", "send_form", "use_template"})
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BUTTON = re.compile(r"(?P<text>[^\n:]+): (?P<url>/\S*)\s*\Z")
 
 
@@ -66,6 +66,7 @@ def coach_of(
     state = _state(look, now_ms)
     is_speaking = state == "ready"
     speech = Speech.to(letters or ours(), look.locale)
+    sets_up = _sets_up(look, now_ms, speech)
     tip = _tip(look, page, now_ms, speech) if is_speaking else None
     said = Coach(
         state=state,
@@ -81,8 +82,8 @@ def coach_of(
         milestones=_milestones(look, speech),
         celebrations=_celebrations(look, now_ms, speech) if is_speaking else [],
         messages=_messages(look, speech) if is_speaking else [],
-        call_offer=_offer(look, calls, speech) if is_speaking and not _sets_up(look, now_ms) else None,
-        help=_offer(look, calls, speech) if is_speaking and _sets_up(look, now_ms) else None,
+        call_offer=_offer(look, calls, speech) if is_speaking and not sets_up else None,
+        help=_offer(look, calls, speech) if is_speaking and sets_up else None,
         call=_call(look),
     )
     if is_speaking and not (said.tip or said.quick_actions or said.messages or said.celebrations):
@@ -100,7 +101,7 @@ def cursor_of(digest: str, milestones_told: Collection[str]) -> str:
 def told_by(cursor: str | None) -> tuple[str, frozenset[str]]:
     """Read a cursor; one that nobody knows has told nothing."""
     digest, _, told = (cursor or "").partition(".")
-    return digest, frozenset(told.split("+")) & all_words().keys()
+    return digest, frozenset(filter(_NAME.fullmatch, told.split("+")))
 
 
 def _state(look: Look, now_ms: int) -> State:
@@ -116,9 +117,10 @@ def _state(look: Look, now_ms: int) -> State:
 # tips ------------------------------------------------------------------------------------------------
 
 
-def tip_ids() -> frozenset[str]:
+def tip_ids(rules: Rules) -> frozenset[str]:
     """The ids of all that the coach can show as a tip or an action."""
-    return known_tips() | action_ids()
+    book = book_of(rules)
+    return book.action_ids | {tip.id for tip in book.tips}
 
 
 def is_put_away(look: Look, tip_id: str, now_ms: int) -> bool:
@@ -133,7 +135,7 @@ def _tip(look: Look, page: str | None, now_ms: int, speech: Speech) -> Tip | Non
     """The page's tip that is worth most; without one the recommendation worth most."""
     if look.snapshot is None:
         return None
-    for each in tips(look.snapshot, page, look.vendor_type):
+    for each in tips(look.snapshot, page, look.vendor_type, speech.letters.rules):
         if not is_put_away(look, each.id, now_ms):
             advice = each.recommendation and speech.advice(each.recommendation)
             return Tip(
@@ -144,7 +146,7 @@ def _tip(look: Look, page: str | None, now_ms: int, speech: Speech) -> Tip | Non
                 minutes=advice.minutes if advice else None,
                 video_url=each.video_url,
             )
-    for best in sorted(_offered(look, now_ms), key=lambda one: (-one.points, one.minutes)):
+    for best in sorted(_offered(look, now_ms, speech), key=lambda one: (-one.points, one.minutes)):
         advice = speech.advice(best)
         return Tip(
             id=advice.id,
@@ -170,22 +172,23 @@ def _quick_actions(
             minutes=advice.minutes,
             priority=advice.priority,
         )
-        for advice in map(speech.advice, _offered(look, now_ms))
+        for advice in map(speech.advice, _offered(look, now_ms, speech))
         if (action := _action(advice, page)) is not None
         and not (tip and (tip.id == advice.id or (tip.action and tip.action.url == action.url)))
     ][:QUICK_ACTIONS]
 
 
-def _offered(look: Look, now_ms: int) -> list[Recommendation]:
+def _offered(look: Look, now_ms: int, speech: Speech) -> list[Recommendation]:
     """Recommendations for them; the advanced ones once the basics are familiar."""
     snapshot = look.snapshot
     if snapshot is None:
         return []
-    used = len({name for name, _ in SHIPPED.features} & set(snapshot["features"]))
+    rules = speech.letters.rules
+    used = len({name for name, _ in rules.features} & set(snapshot["features"]))
     return [
         each
-        for each in recommend(snapshot)
-        if (used >= BASICS_BEFORE_ADVANCED or each.id in _BASICS) and not is_put_away(look, each.id, now_ms)
+        for each in recommend(snapshot, rules)
+        if (used >= BASICS_BEFORE_ADVANCED or each.basic) and not is_put_away(look, each.id, now_ms)
     ]
 
 
@@ -200,15 +203,19 @@ def _action(advice: Recommendation, page: str | None) -> Action | None:
 
 
 def _setup(snapshot: dict[str, Any] | None, speech: Speech) -> Setup:
-    advice = {each.id: speech.advice(each) for each in recommend(snapshot)} if snapshot else {}
+    found = recommend(snapshot, speech.letters.rules) if snapshot else []
+    advice = {each.id: speech.advice(each) for each in found}
+    known = speech.book.facts(snapshot) if snapshot else None
     steps = []
-    for entry in speech.own()["step"]:
-        is_open = "open_while" in entry and (snapshot is None or hold([entry["open_while"]], snapshot))
-        found = advice.get(entry.get("action", ""))
-        action = Action(text=found.action_text, url=found.action_path) if is_open and found else None
-        steps.append(Step(id=entry["id"], title=entry["title"], done=not is_open, action=action))
+    for entry in speech.steps():
+        waits = entry.open_while
+        is_open = waits is not None and (known is None or speech.book.hold((waits,), known))
+        does = advice.get(entry.action or "")
+        action = Action(text=does.action_text, url=does.action_path) if is_open and does else None
+        steps.append(Step(id=entry.id, title=entry.title, done=not is_open, action=action))
     done = sum(step.done for step in steps)
-    return Setup(percent=done * 100 // len(steps), done=done, total=len(steps), steps=steps)
+    percent = done * 100 // len(steps) if steps else 100
+    return Setup(percent=percent, done=done, total=len(steps), steps=steps)
 
 
 def _milestones(look: Look, speech: Speech) -> list[MilestoneProgress]:
@@ -223,23 +230,27 @@ def _milestones(look: Look, speech: Speech) -> list[MilestoneProgress]:
             next_step=each.next_step,
             action=Action(text=each.action_text, url=each.action_path),
         )
-        for each in milestones(look.snapshot, reached, speech.milestones())
+        for each in milestones(look.snapshot, reached, speech.milestones(), speech.letters.rules)
     ]
 
 
 def _celebrations(look: Look, now_ms: int, speech: Speech) -> list[Celebration]:
-    """What they have reached and the coach has not shown: news, or what no email has told them either; newest first."""
+    """What they have reached and the coach has not shown: news, or what no email has told them either; newest first.
+
+    Of a milestone that has no words nothing is said.
+    """
+    said = speech.milestones()
     return [
-        _celebration(each, speech)
+        _celebration(each, said[each.type])
         for each in reversed(look.milestones)
-        if look.remembered(f"milestone:{each.type}", "celebrated") is None
+        if each.type in said
+        and look.remembered(f"milestone:{each.type}", "celebrated") is None
         and (not each.celebrated or now_ms - each.at < CELEBRATED_SINCE_MS)
         and (each.known_at is None or now_ms - each.known_at < NEWS_MS)
     ]
 
 
-def _celebration(reached: Reached, speech: Speech) -> Celebration:
-    words = speech.milestones()[reached.type]
+def _celebration(reached: Reached, words: Words) -> Celebration:
     return Celebration(
         type=reached.type,
         message=words.congratulations,
@@ -287,21 +298,21 @@ def _message(look: Look, stored: StoredMessage, speech: Speech) -> Message | Non
 def _offer(look: Look, calls: Calls, speech: Speech) -> CallOffer | None:
     if look.level in {None, "healthy"} or _call(look) is not None:
         return None
-    words = speech.own()
+    text, detail = speech.offer(calls.minutes)
     offered = next((each.id for each in look.messages if each.channel == "support_call"), None)
     return CallOffer(
-        text=words["offer"],
-        detail=words["offer_detail"].format(minutes=calls.minutes),
+        text=text,
+        detail=detail,
         message_id=UUID(offered) if offered else None,
     )
 
 
-def _sets_up(look: Look, now_ms: int) -> bool:
+def _sets_up(look: Look, now_ms: int, speech: Speech) -> bool:
     """Whether they are in their first 14 days, and nothing yet says that they are stuck."""
     snapshot = look.snapshot
     if snapshot is None or not snapshot.get("signed_up_at"):
         return False
-    return is_setting_up(snapshot, now_ms - parse_time(snapshot["signed_up_at"]))
+    return is_setting_up(snapshot, now_ms - parse_time(snapshot["signed_up_at"]), speech.letters.rules)
 
 
 def _call(look: Look) -> Call | None:

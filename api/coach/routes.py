@@ -21,9 +21,9 @@ from api.limits import Limits, too_often
 from api.problems import Problem, documented
 from api.services import InServices, Services
 from scoring.advice.coaching import page_name
-from scoring.advice.milestones import all_words
 from scoring.decisions import calls as call_rules
 from scoring.decisions.limits import COACH_FEEDBACK, TooOftenError
+from scoring.health.rules import Rules
 from store import outbox
 from store.people import calls as stored_calls
 from store.people import coach as store
@@ -132,7 +132,7 @@ async def note_feedback(
     try:
         async with services.transaction(caller) as conn:
             await limits.count(conn, supplier_id, COACH_FEEDBACK, now)
-            await _note(conn, supplier_id, said, now)
+            await _note(conn, supplier_id, said, now, services.policy.rules)
     except TooOftenError as error:
         raise too_often(error, now) from None
     except (
@@ -166,7 +166,7 @@ async def _read(services: Services, caller: Caller, supplier_id: str, page: str 
     return None if look is None else coach_of(look, page, now, services.policy.calls, services.letters)
 
 
-async def _note(conn: AsyncConnection, supplier_id: str, said: Feedback, now: int) -> None:
+async def _note(conn: AsyncConnection, supplier_id: str, said: Feedback, now: int, rules: Rules) -> None:
     subject, _, verb = said.kind.partition("_")
     what = _WHAT[verb]
     if subject == "message":
@@ -176,9 +176,9 @@ async def _note(conn: AsyncConnection, supplier_id: str, said: Feedback, now: in
         await tell(conn, told)
         await store.remember(conn, supplier_id, f"message:{UUID(said.id)}", what, now)
         return
-    if subject == "tip" and said.id not in tip_ids():
+    if subject == "tip" and said.id not in tip_ids(rules):
         raise Problem(HTTPStatus.NOT_FOUND, "there is no such tip")
-    if subject == "milestone" and said.id not in all_words():
+    if subject == "milestone" and said.id not in rules.milestones:
         raise Problem(HTTPStatus.NOT_FOUND, "there is no such milestone")
     if what == "celebrated" and not await store.celebrate(conn, supplier_id, said.id, now):
         raise Problem(HTTPStatus.NOT_FOUND, "they have not reached this milestone")

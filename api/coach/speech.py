@@ -1,28 +1,20 @@
-"""The coach's words in the reader's language: of `scoring/*.toml` and `coach.toml`, or what stands for them there.
+"""The coach's words in the reader's language: those of the files of advice, or what stands for them there.
 
-Pure but for the data files, which are read once (`templates/<tag>/*.toml`, by the same ids).
+The latter are in `templates/<tag>/*.toml`, by the same ids. Pure.
 """
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 from msgspec import structs
 
 from agents.letters.locales import Voice
 from agents.letters.render import Letters
 from agents.letters.words import in_words_of
-from scoring.advice.circumstances import check_names
+from scoring.advice.book import COACH, COACHING, MILESTONES, Book, Step, Words, book_of
 from scoring.advice.coaching import Tip, vendor_key
-from scoring.advice.milestones import Words, all_words
 from scoring.advice.recommend import Recommendation
-
-DATA = Path(__file__).with_name("coach.toml")
-TIPS, MILESTONES = "coaching.toml", "milestones.toml"
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,12 @@ class Speech:
     @classmethod
     def to(cls, letters: Letters, tag: str | None) -> Speech:
         """To somebody with this language tag: in their language where the coach has its words."""
-        return cls(letters, letters.voice(DATA.name, tag))
+        return cls(letters, letters.voice(COACH, tag))
+
+    @property
+    def book(self) -> Book:
+        """The advice in force."""
+        return book_of(self.letters.rules)
 
     def advice(self, advice: Recommendation) -> Recommendation:
         """A recommendation, its button at the page of the product in force."""
@@ -44,14 +41,14 @@ class Speech:
 
     def tip(self, tip: Tip, vendor_type: str | None) -> str:
         """A tip in the words of their trade."""
-        words = self.letters.data(TIPS, self.voice.tag).get(tip.id)
+        words = self.letters.data(COACHING, self.voice.tag).get(tip.id)
         if words is None:
             return tip.tip
-        said: str = words.get("by_vendor", {}).get(vendor_key(vendor_type), words["tip"])
+        said: str = words.get("by_vendor", {}).get(vendor_key(vendor_type), words.get("tip", tip.tip))
         return said
 
     def milestones(self) -> dict[str, Words]:
-        """What is said of each milestone."""
+        """What is said of each milestone, by its type."""
         words = self.letters.data(MILESTONES, self.voice.tag)
         return {
             name: structs.replace(
@@ -60,28 +57,22 @@ class Speech:
                 step_path=self.path(each.step_path),
                 then_path=self.path(each.then_path),
             )
-            for name, each in all_words().items()
+            for name, each in self.book.milestones.items()
         }
 
-    def own(self) -> dict[str, Any]:
-        """What the coach says of its own: the offer, and the titles of steps."""
-        words = self.letters.data(DATA.name, self.voice.tag)
-        titles = words.get("steps", {})
-        steps = [step | {"title": titles.get(step["id"], step["title"])} for step in content()["step"]]
-        return (
-            content()
-            | {name: words[name] for name in ("offer", "offer_detail") if name in words}
-            | {"step": steps}
-        )
+    def offer(self, minutes: int) -> tuple[str, str]:
+        """The offer of a call that takes so long: in a line, and in detail."""
+        own, words = self.book.coach, self.letters.data(COACH, self.voice.tag)
+        detail: str = words.get("offer_detail", own.offer_detail)
+        brand = self.letters.brand_in(self.voice.written)
+        said = detail.format(minutes=minutes, brand=brand["name"], work=brand["work"])
+        return words.get("offer", own.offer), said
+
+    def steps(self) -> list[Step]:
+        """The steps of the setup."""
+        titles = self.letters.data(COACH, self.voice.tag).get("steps", {})
+        return [structs.replace(step, title=titles.get(step.id, step.title)) for step in self.book.coach.step]
 
     def path(self, path: str) -> str:
         """Where a page of the product is, below the host's own address."""
         return self.letters.places("").address(path)
-
-
-@cache
-def content() -> dict[str, Any]:
-    """`coach.toml`, checked."""
-    read = tomllib.loads(DATA.read_text("utf-8"))
-    check_names((step["open_while"] for step in read["step"] if "open_while" in step), DATA.name)
-    return read

@@ -229,7 +229,7 @@ async def changes(
         return csv_of("changes", CHANGE_COLUMNS, _all_changes(services, agent, wanted, start))
     async with services.transaction(agent) as conn:
         found = await store.level_changes(conn, wanted, start, PAGE + 1)
-        rows = await explained(conn, found[:PAGE])
+        rows = await explained(conn, found[:PAGE], services.letters)
     more = next_moment(found, PAGE, "at")
     name = "_change_rows" if after else "changes"
     return page(
@@ -269,7 +269,7 @@ async def _all_changes(
     while True:
         async with services.transaction(agent) as conn:
             found = await store.level_changes(conn, wanted, after, CSV_PAGE)
-            rows = await explained(conn, found)
+            rows = await explained(conn, found, services.letters)
         for row in rows:
             why = "; ".join(f"{component} {delta:+.1f}" for component, delta, _ in row["causes"])
             why = "their first 14 days are over" if row["ended"] else why

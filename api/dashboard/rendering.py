@@ -97,6 +97,7 @@ def page(
         "path": request.url.path,
         "csrf": csrf_token(request),
         "agent": session.agent if session else None,
+        "brand": services(request).letters.brand,
         "now": to_time(services(request).clock.now_ms()),
         "said": words.SAID.get(request.query_params.get("said", "")),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request
@@ -22,11 +22,15 @@ from api.problems import Problem
 from api.services import InServices
 from scoring.advice.recommend import recommend, way_up
 from scoring.decisions.calls import propose
+from scoring.health.metrics import COMPONENTS
 from scoring.zones import zone_words
 from store.dashboard import population as lists
 from store.dashboard import supplier as store
 from store.people import calls as call_store
 from store.times import to_ms, to_time
+
+if TYPE_CHECKING:
+    from scoring.health.rules import Rules
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -49,14 +53,14 @@ async def supplier(
 ) -> Response:
     """Everything that an agent needs before they call, write or leave it."""
     now_ms = services.clock.now_ms()
-    now = to_time(now_ms)
+    now, names = to_time(now_ms), words.Names.of(services.letters)
     async with services.transaction(agent) as conn:
         found = await store.supplier(conn, str(supplier_id))
         if found is None:
             raise Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; they may have been erased")
         history = await store.history(conn, found["id"], now - timedelta(days=int(days)))
         happened = await store.happened(conn, found["id"], lists.END_OF_TIME, ENTRIES + 20)
-        entries, older = timeline(happened, ENTRIES)
+        entries, older = timeline(happened, ENTRIES, names)
         texts = await words_of(conn, services, found["id"], messages_of(entries), now_ms)
         calls = await store.open_calls(conn, found["id"])
         facts = await lists.call_facts(conn, [found["id"]])
@@ -72,16 +76,17 @@ async def supplier(
         supplier=found,
         name=name_of(found),
         history=history,
-        chart=_chart(history, found, now),
+        chart=_chart(history, found, now, names),
+        components=_components(found, names, policy.rules),
         days=int(days),
         entries=entries,
         older=older,
         texts=texts,
         calls=calls,
         urgency=priority(facts[0], now, policy.hours) if facts else None,
-        advice=recommend(snapshot)[:ADVICE] if snapshot else [],
-        way=way_up(snapshot) if snapshot else None,
-        signals=churn_reasons(found["facts"])[:SIGNALS],
+        advice=recommend(snapshot, policy.rules)[:ADVICE] if snapshot else [],
+        way=way_up(snapshot, policy.rules) if snapshot else None,
+        signals=churn_reasons(found["facts"], names)[:SIGNALS],
         options=options,
         waiting=waiting(happened.messages, options),
         holds=_holds(now),
@@ -109,7 +114,7 @@ async def older(
     most = CSV_ENTRIES if format == "csv" else ENTRIES
     async with services.transaction(agent) as conn:
         happened = await store.happened(conn, str(supplier_id), until, most + 20)
-        entries, more = timeline(happened, most)
+        entries, more = timeline(happened, most, words.Names.of(services.letters))
         shown = [] if format == "csv" else messages_of(entries)
         texts = await words_of(conn, services, str(supplier_id), shown, services.clock.now_ms())
     if format == "csv":
@@ -126,7 +131,8 @@ async def history_csv(supplier_id: SupplierId, agent: SignedIn, services: InServ
     """Every stored change of the score (the newest 1,500) as a table."""
     async with services.transaction(agent) as conn:
         history = await store.history(conn, str(supplier_id), to_time(0))
-    lines = [change | {"why": _why(change)} for change in history]
+    names = words.Names.of(services.letters)
+    lines = [change | {"why": _why(change, names)} for change in history]
     return csv_of(f"score-{supplier_id}", _HISTORY_COLUMNS, each(lines))
 
 
@@ -144,7 +150,9 @@ def _holds(now: datetime) -> list[tuple[date, str]]:
 # the chart -------------------------------------------------------------------------------------------
 
 
-def _chart(history: list[dict[str, Any]], found: dict[str, Any], now: datetime) -> dict[str, Any]:
+def _chart(
+    history: list[dict[str, Any]], found: dict[str, Any], now: datetime, names: words.Names
+) -> dict[str, Any]:
     """What the script draws: a step a change, with its causes in words, to now; then what silence will do."""
     forecast = _forecast(found)
     return {
@@ -153,7 +161,7 @@ def _chart(history: list[dict[str, Any]], found: dict[str, Any], now: datetime) 
                 "at": to_ms(change["at"]),
                 "score": change["score"],
                 "level": change["level"],
-                "why": _why(change),
+                "why": _why(change, names),
             }
             for change in history
         ],
@@ -169,5 +177,15 @@ def _forecast(found: dict[str, Any]) -> dict[str, Any] | None:
     return {"at": datetime.fromisoformat(at), "level": level} if at and level else None
 
 
-def _why(change: dict[str, Any]) -> str:
-    return ", ".join(f"{component} {points(delta)}" for component, delta, _ in words.causes(change["causes"]))
+def _components(found: dict[str, Any], names: words.Names, rules: Rules) -> list[tuple[str, float, float]]:
+    """Each component: what it is called, the points they have, and the most there are."""
+    breakdown = found["breakdown"] or {}
+    return [
+        (names.components.get(name, name), breakdown.get(name, 0), most)
+        for name, most in zip(COMPONENTS, rules.weights, strict=True)
+    ]
+
+
+def _why(change: dict[str, Any], names: words.Names) -> str:
+    found = words.causes(change["causes"], names)
+    return ", ".join(f"{component} {points(delta)}" for component, delta, _ in found)

@@ -46,20 +46,21 @@ def messages_of(entries: Iterable[Entry]) -> list[str]:
     return [entry.message for entry in entries if entry.message]
 
 
-def timeline(happened: Happened, most: int) -> tuple[list[Entry], datetime | None]:
+def timeline(happened: Happened, most: int, names: words.Names) -> tuple[list[Entry], datetime | None]:
     """The newest `most` entries (a few more where times are equal), and before which time the older ones lie.
 
     Small changes of the score that follow each other are one entry. None: there is nothing older.
     """
-    entries = sorted(_entries(happened), key=lambda entry: entry.at, reverse=True)
+    entries = sorted(_entries(happened, names), key=lambda entry: entry.at, reverse=True)
     shown = entries[:most]
     shown += [entry for entry in entries[most:] if shown and entry.at == shown[-1].at]
     older = shown[-1].at if len(entries) > len(shown) else None
     return list(_together(shown)), older
 
 
-def _entries(happened: Happened) -> Iterator[Entry]:
-    yield from map(_of_change, happened.changes)
+def _entries(happened: Happened, names: words.Names) -> Iterator[Entry]:
+    for change in happened.changes:
+        yield _of_change(change, names)
     yield from map(_of_milestone, happened.milestones)
     for message in happened.messages:
         yield from _of_message(message)
@@ -76,8 +77,8 @@ def _entries(happened: Happened) -> Iterator[Entry]:
         yield Entry(act["at"], "act", title, tuple(said), by=by)
 
 
-def _of_change(change: Mapping[str, Any]) -> Entry:
-    causes = tuple(words.causes(change["causes"]))
+def _of_change(change: Mapping[str, Any], names: words.Names) -> Entry:
+    causes = tuple(words.causes(change["causes"], names))
     why = tuple(f"{component} {points(delta)}{f' {how}' if how else ''}" for component, delta, how in causes)
     level = words.LEVELS[change["level"]].name
     if not change["new_level"]:
@@ -98,7 +99,7 @@ def _of_change(change: Mapping[str, Any]) -> Entry:
 
 
 def _of_milestone(milestone: Mapping[str, Any]) -> Entry:
-    name = words.MILESTONES.get(milestone["milestone"], words.phrase(milestone["milestone"]))
+    name = words.phrase(milestone["milestone"])
     details = ("celebrated",) if milestone["celebrated"] else ()
     return Entry(milestone["at"], "milestone", f"Milestone: {name.lower()}", details)
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agents.letters.locales import BASE
+
+if TYPE_CHECKING:
+    from agents.letters.render import Letters
 
 
 class LevelWord(NamedTuple):
@@ -19,20 +24,8 @@ LEVELS = {
     "new": LevelWord("New", "○"),
     "healthy": LevelWord("Healthy", "●"),
 }
-COMPONENTS = {
-    "loginFrequency": "Logins",
-    "featureAdoption": "Features",
-    "clientActivity": "Client activity",
-    "formCompletion": "Form completion",
-    "journeyPerformance": "Journey opens",
-}
-FULL_POINTS = {
-    "loginFrequency": 30,
-    "featureAdoption": 25,
-    "clientActivity": 25,
-    "formCompletion": 10,
-    "journeyPerformance": 10,
-}
+NAMES = "dashboard.toml"
+"""What components and signals are called: words as data, since what they count is up to the rules."""
 STATUSES = {
     "scheduled": "Waiting",
     "sending": "Being sent",
@@ -75,30 +68,6 @@ CALL_STATUSES = {
     "no_show": "missed",
 }
 OUTCOMES = {"resolved": "resolved", "escalated": "escalated", "follow_up_needed": "follow-up needed"}
-MILESTONES = {
-    "first_form": "First form created",
-    "ten_clients": "Ten clients",
-    "first_automation": "First automation live",
-    "first_payment": "First payment received",
-}
-CHURN_SIGNALS = {
-    "login_silence": "Days since the last login",
-    "overdue": "Overdue for their rhythm of logins",
-    "slow_rhythm": "Long gaps between their logins",
-    "few_logins": "Few login days so far",
-    "rare_logins": "Few login days this month",
-    "login_fall": "Fewer logins than usual",
-    "unused_features": "Key features not used",
-    "inactive_clients": "Clients who are quiet",
-    "uncompleted_forms": "Forms not completed",
-    "unopened_journeys": "Journey emails not opened",
-    "feature_fall": "Fewer features than usual",
-    "client_fall": "Client activity below their usual",
-    "form_fall": "Form completion below their usual",
-    "journey_fall": "Journey opens below their usual",
-    "unusual_silence": "Silent for one who came as often",
-    "unlikely_return": "Not likely to come back by themselves",
-}
 SAID = {
     "held": "Messages to them are held. What falls due meanwhile is not sent later.",
     "released": "Messages to their go again.",
@@ -121,7 +90,7 @@ SAID = {
 
 
 def phrase(name: str | None) -> str:
-    """A name of the policy in words: `no_login_7_days` -> `No login 7 days`."""
+    """A name of the policy in words: `gone_quiet` -> `Gone quiet`."""
     return (name or "").replace("_", " ").capitalize()
 
 
@@ -130,12 +99,25 @@ def template_name(name: str | None) -> str:
     return phrase(name)
 
 
-def causes(found: Iterable[Mapping[str, Any]] | None) -> list[tuple[str, float, str]]:
+class Names(NamedTuple):
+    """What the components of the score, and the signals of churn, are called here, by their names in the API."""
+
+    components: Mapping[str, str]
+    signals: Mapping[str, str]
+
+    @classmethod
+    def of(cls, letters: Letters) -> Names:
+        """Those of the words in force."""
+        said = letters.data(NAMES, BASE)
+        return cls(said["components"], said["churn_signals"])
+
+
+def causes(found: Iterable[Mapping[str, Any]] | None, names: Names) -> list[tuple[str, float, str]]:
     """What moved a score: (component, points, `by time` or `by what happened`), the greatest first."""
     changes: dict[tuple[str, str], float] = {}
     for cause in found or ():
         how = "with time" if cause["event"] == "time" else ""
-        key = (COMPONENTS.get(cause["component"], cause["component"]), how)
+        key = (names.components.get(cause["component"], cause["component"]), how)
         changes[key] = changes.get(key, 0.0) + cause["after"] - cause["before"]
     moved = [(component, delta, how) for (component, how), delta in changes.items() if round(delta, 1)]
     return sorted(moved, key=lambda one: -abs(one[1]))

@@ -40,6 +40,8 @@ from topics.time import format_time
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from scoring.health.rules import Rules
+
 router = APIRouter(prefix="/dashboard/suppliers/{supplierId}", route_class=PageRoute, include_in_schema=False)
 
 REQUESTED = "dashboard.message.requested"
@@ -106,9 +108,11 @@ class Letter(NamedTuple):
 # what can be asked for --------------------------------------------------------------------------------
 
 
-def offered(trigger: Trigger) -> bool:
-    """Whether an agent may ask for a trigger's message: not for what celebrates something that happened."""
-    return not trigger.cause.startswith("milestone:") and trigger.cause != "condition:signed_up"
+def offered(trigger: Trigger, rules: Rules) -> bool:
+    """Whether an agent may ask for a trigger's message: not for a good word about what happens once in a life."""
+    kind, _, name = trigger.cause.partition(":")
+    once = {one.name for one in rules.conditions if one.reaches is not None and one.rearms is None}
+    return kind != "milestone" and not (trigger.kind == "positive" and name in once)
 
 
 def requested_row(trigger: Trigger, signal_id: UUID, seq: int, now_ms: int) -> Row:
@@ -132,7 +136,7 @@ async def message_options(
     supplier, counted = await _known(conn, services, found, now_ms)
     policy = services.in_force.of(found["id"]).policy
     options = []
-    for trigger in filter(offered, policy.triggers):
+    for trigger in (one for one in policy.triggers if offered(one, policy.rules)):
         row = requested_row(trigger, UUID(int=0), found["seq"], now_ms)
         [decision] = decide(supplier.facts, [row], counted, row.due_at, policy)
         options.append(Option(trigger, decision))
@@ -154,7 +158,7 @@ async def _letter(conn: AsyncConnection, services: Services, supplier_id: UUID, 
     """The message of a trigger to a supplier, as delivery would write it. Raises Problem where there is none."""
     held, now_ms = services.in_force.of(str(supplier_id)), services.clock.now_ms()
     rule = held.policy.trigger(trigger)
-    if rule is None or not offered(rule):
+    if rule is None or not offered(rule, held.policy.rules):
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the policy has no such message to ask for")
     found = await store.supplier(conn, str(supplier_id))
     if found is None:

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from agents.letters.names import first_name, readable
 from api.routes.linked import NO_SUCH_LINK, gone, held, show, themselves
 from api.services import InServices
-from scoring.advice.milestones import all_words
+from scoring.advice.book import MILESTONES, book_of
 from store import milestones as store
 
 router = APIRouter(prefix="/e", tags=["links in emails"], responses=NO_SUCH_LINK)
@@ -25,19 +25,20 @@ async def show_milestone(token: str, request: Request, services: InServices) -> 
     if link is None:
         return gone(services, request)
     linked, reader = link
+    there_are = book_of(services.policy.rules).milestones
     async with services.transaction(themselves(linked)) as conn:
         reached = [
-            each for each in await store.of_supplier(conn, linked.supplier_id) if each.type in all_words()
+            each for each in await store.of_supplier(conn, linked.supplier_id) if each.type in there_are
         ]
     if not reached:
         return gone(services, request)
     shown = next((each for each in reached if each.id == linked.intervention_id), reached[-1])
     voice = services.letters.voice("pages/milestone.html", reader.locale)
     words: dict[str, Any] = {
-        name: getattr(all_words()[shown.type], name)
+        name: getattr(there_are[shown.type], name)
         for name in ("title", "congratulations", "then", "then_text", "then_path", "share")
     }
-    words |= services.letters.data("milestones.toml", voice.tag).get(shown.type, {})
+    words |= services.letters.data(MILESTONES, voice.tag).get(shown.type, {})
     places = services.letters.places(services.settings.product_url())
     return show(
         services,

@@ -15,7 +15,9 @@ from api.models import Answer, Asked
 from api.problems import Problem, documented
 from api.routes.health import Time
 from api.services import InServices, Services
-from scoring.advice.milestones import WHOLE, all_words, milestones
+from scoring.advice.book import book_of
+from scoring.advice.milestones import WHOLE, milestones
+from scoring.health.rules import Rules
 from scoring.health.signals import MILESTONE_ACHIEVED
 from scoring.identity import signal_id
 from store import audit, score, suppliers
@@ -150,7 +152,7 @@ async def report(
     async with services.transaction(caller) as conn:
         known = await store.of_supplier(conn, supplier_id, body.milestone_type)
         if known:
-            return _response(known[0])
+            return _response(known[0], services.policy.rules)
         is_known = await score.is_known(conn, supplier_id)
     if not caller.is_staff:
         if not is_known:
@@ -162,7 +164,7 @@ async def report(
         await _refuse_the_erased(services, supplier_id)
     reported = await _publish(services, caller, supplier_id, body.milestone_type)
     response.status_code = HTTPStatus.CREATED
-    return _response(reported)
+    return _response(reported, services.policy.rules)
 
 
 @router.get("/milestones/{supplierId}", response_model=MilestonesResponse, responses=NOT_MODIFIED)
@@ -189,7 +191,7 @@ async def of_supplier(
                 action_text=each.action_text,
                 action_url=each.action_path,
             )
-            for each in milestones(known.snapshot, reached)
+            for each in milestones(known.snapshot, reached, rules=services.policy.rules)
         ],
     )
     return revalidated(request, answer)
@@ -218,17 +220,17 @@ async def _refuse_the_erased(services: Services, supplier_id: str) -> None:
             raise no_such_supplier()
 
 
-def _response(reached: store.Reached) -> MilestoneResponse:
-    words = all_words()[reached.type]
+def _response(reached: store.Reached, rules: Rules) -> MilestoneResponse:
+    words = book_of(rules).milestones.get(reached.type)
     return MilestoneResponse(
         success=True,
         milestone=MilestoneReached(
             id=reached.id,
-            type=words.type,
+            type=reached.type,
             achieved_at=format_time(reached.at),
             celebrated=reached.celebrated,
         ),
         celebration=None
-        if reached.celebrated
+        if reached.celebrated or words is None
         else Celebration(message=words.congratulations, reward=words.then),
     )

@@ -51,7 +51,7 @@ async def export(
     )
     if found is None:
         raise no_such_supplier()
-    response.headers["Content-Disposition"] = f'attachment; filename="wedsync-{supplier_id}.json"'
+    response.headers["Content-Disposition"] = f'attachment; filename="{supplier_id}.json"'
     response.headers["Cache-Control"] = "no-store"
     return Export.model_validate(found)
 

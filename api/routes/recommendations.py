@@ -116,10 +116,11 @@ async def recommendations(
     if known is None:
         raise no_such_supplier()
     snapshot = known.snapshot or NOTHING_YET
-    way = way_up(snapshot)
+    rules = services.policy.rules
+    way = way_up(snapshot, rules)
     answer = RecommendationsResponse(
-        recommendations=[_recommendation(each) for each in recommend(snapshot)],
-        coaching_tips=[_tip(each) for each in tips(snapshot, page, known.vendor_type)],
+        recommendations=[_recommendation(each) for each in recommend(snapshot, rules)],
+        coaching_tips=[_tip(each) for each in tips(snapshot, page, known.vendor_type, rules)],
         path_to_next_level=_path(way) if way else None,
     )
     return revalidated(request, answer)

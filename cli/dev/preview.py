@@ -150,7 +150,11 @@ def _all_states(wanted: Wanted, settings: Settings, configuration: Configuration
         for milestone in milestones:
             one = wanted._replace(locale=tag, milestone=milestone)
             trigger = None if wanted.template in CALL_TEMPLATES else _row(one, configuration).row.trigger
-            states = {"as usual": None} if trigger is None else sample_states(trigger, tag)
+            states = (
+                {"as usual": None}
+                if trigger is None
+                else sample_states(trigger, tag, configuration.policy, letters)
+            )
             for name, state in states.items():
                 rendered = _sample(one, settings, configuration, letters, state).rendered
                 title = ", ".join(filter(None, (tag, milestone, name)))
@@ -196,7 +200,7 @@ def _intervention(
         raise UsageError(
             f"--variant {wanted.variant}: there is no templates/{FOLDERS[channel]}/{template}.txt"
         )
-    supplier, now = state or sample_supplier(intervention.row.trigger), NOW
+    supplier, now = state or sample_supplier(intervention.row.trigger, configuration.policy, letters), NOW
     if wanted.supplier is not None and state is None:
         now = SystemClock().now_ms()
         supplier = asyncio.run(_stored(settings, wanted.supplier, now))
@@ -251,7 +255,7 @@ async def _stored(settings: Settings, supplier_id: str, now_ms: int) -> Supplier
 
 
 def _call(wanted: Wanted, settings: Settings, letters: Letters) -> Sample:
-    mail = replace(sample_call(wanted.template), locale=wanted.locale)
+    mail = replace(sample_call(wanted.template, letters), locale=wanted.locale)
     words = _said_otherwise(invitation.variables(mail, settings, letters, wanted.template), wanted, letters)
 
     def message(address: str) -> EmailMessage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID, uuid5
 
 from replay.log.source import Addressee
@@ -193,5 +194,5 @@ def health_of(state: State, rules: Rules = SHIPPED, *, advises: bool = False) ->
         signed_up_at=state.signed_up_at,
         plan=state.plan,
         numbers=rules.compared_numbers(state),
-        worth=worth_saying(standing(state, rules)) if advises else None,
+        worth=partial(worth_saying, standing(state, rules)) if advises else None,
     )

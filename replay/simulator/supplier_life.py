@@ -16,6 +16,7 @@ from uuid import UUID
 
 from replay.simulator.people import Person, in_season
 from replay.simulator.personas import Course, Persona
+from scoring.health.rules import SHIPPED
 from scoring.zones import zone_named
 from topics.time import format_time
 
@@ -32,6 +33,7 @@ SETUP_STEPS = (
     "journey.created",
     "form.created",
 )
+MILESTONES = tuple(SHIPPED.milestones)
 LEAVING_REASONS = ("too expensive", "not using it", "switched to another tool", "closing the business")
 PAID_PLANS = ("starter", "starter", "professional", "scale")
 MANY_CLIENTS = 20  # what makes their think that the free plan is too small
@@ -230,7 +232,7 @@ class SupplierLife:
         if len(self.journeys) > 1 and perhaps("a journey is stopped"):
             self._say(at + 5, "journey.deactivated", journey_id=self.journeys.pop())
         if perhaps("support reports a milestone"):
-            milestone = rng.choice(("first_form", "ten_clients", "first_automation", "first_payment"))
+            milestone = rng.choice(MILESTONES)
             self._say(at + 6, "milestone.reported", milestone=milestone)
         self._perhaps_other_plan(at + 7)
         self._perhaps_consent(at + 8)

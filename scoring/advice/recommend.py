@@ -1,31 +1,31 @@
 """What a supplier could do next, the exact points it would add to their score, and their cheapest way up.
 
-Pure but for reading its own data file once. The points come from putting an action through the score's own formula
+Pure. The points come from putting an action through the score's own formula
 (`what_if.py`); logging in, which every action begins with, is left out of all of them alike, and is a step of its
 own on the way to the next level.
 """
 
 from __future__ import annotations
 
-import tomllib
-from functools import cache
 from heapq import heappop, heappush
 from itertools import count
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from scoring.advice.circumstances import Snapshot, check_names, hold
-from scoring.advice.what_if import Action, after, points_of, sum_of
+from scoring.advice.book import Action, book_of
+from scoring.advice.circumstances import Snapshot
+from scoring.advice.what_if import after, points_of, sum_of
 from scoring.health.metrics import LOGIN, Level, displayed, is_worse
-from scoring.health.rules import SHIPPED
+from scoring.health.rules import SHIPPED, Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "Recommendation",
     "Snapshot",
     "WayUp",
-    "action_ids",
     "best",
     "coming_back",
     "is_absence",
@@ -34,8 +34,6 @@ __all__ = [
     "way_up",
     "worth_saying",
 ]
-
-DATA = Path(__file__).parents[1] / "recommendations.toml"
 
 Priority = Literal["high", "medium", "low"]
 HIGH_FROM, MEDIUM_FROM = 2.0, 0.6
@@ -63,6 +61,7 @@ class Recommendation(msgspec.Struct, frozen=True):
     points: float
     minutes: int
     reaches: Level | None = None
+    basic: bool = False
 
     @property
     def estimated_impact(self) -> str:
@@ -85,37 +84,36 @@ class WayUp(msgspec.Struct, frozen=True):
     reaches: Level
 
 
-def recommend(snapshot: Snapshot) -> list[Recommendation]:
+def recommend(snapshot: Snapshot, rules: Rules = SHIPPED) -> list[Recommendation]:
     """Everything that would add points (0.1 at least) for this supplier, most points a minute first."""
-    found = [
-        made for action in _actions() if not action.login and (made := _recommendation(snapshot, action)[0])
-    ]
+    actions = (action for action in book_of(rules).actions if not action.login)
+    found = [made for made, _ in _recommendations(snapshot, actions, rules)]
     return sorted(found, key=lambda one: (-one.points / one.minutes, one.id))
 
 
-def best(snapshot: Snapshot) -> Recommendation | None:
+def best(snapshot: Snapshot, rules: Rules = SHIPPED) -> Recommendation | None:
     """Pick the one worth most points (of equal ones the quickest); None if nothing would add any."""
-    return max(recommend(snapshot), key=lambda one: (one.points, -one.minutes), default=None)
+    return max(recommend(snapshot, rules), key=lambda one: (one.points, -one.minutes), default=None)
 
 
-def coming_back(snapshot: Snapshot) -> float:
+def coming_back(snapshot: Snapshot, rules: Rules = SHIPPED) -> float:
     """The points that logging in adds, which every action begins with and `recommend` leaves out."""
-    return round(SHIPPED.weights[LOGIN] - points_of(snapshot)[LOGIN], 9)
+    return round(rules.weights[LOGIN] - points_of(snapshot, rules)[LOGIN], 9)
 
 
-def is_absence(snapshot: Snapshot) -> bool:
+def is_absence(snapshot: Snapshot, rules: Rules = SHIPPED) -> bool:
     """Whether nothing would do more than that they come back: absence is what brought their score down."""
-    advice = best(snapshot)
-    return coming_back(snapshot) >= max(LEAST_OF_LETTER, advice.points if advice else 0.0)
+    advice = best(snapshot, rules)
+    return coming_back(snapshot, rules) >= max(LEAST_OF_LETTER, advice.points if advice else 0.0)
 
 
-def worth_saying(snapshot: Snapshot) -> float:
+def worth_saying(snapshot: Snapshot, rules: Rules = SHIPPED) -> float:
     """The points of the best there is to say, coming back among them: what a letter of advice is worth."""
-    advice = best(snapshot)
-    return max(coming_back(snapshot), advice.points if advice else 0.0)
+    advice = best(snapshot, rules)
+    return max(coming_back(snapshot, rules), advice.points if advice else 0.0)
 
 
-def way_up(snapshot: Snapshot) -> WayUp | None:
+def way_up(snapshot: Snapshot, rules: Rules = SHIPPED) -> WayUp | None:
     """The way to a better level that takes the fewest minutes (of equal ones the fewest steps).
 
     None for who is healthy, or where no few steps lead there.
@@ -131,17 +129,15 @@ def way_up(snapshot: Snapshot) -> WayUp | None:
     while waiting:
         minutes, length, _, here, steps = heappop(waiting)
         if steps and steps[-1].reaches:
-            gained = round(sum_of(here) - sum_of(snapshot), 9)
+            gained = round(sum_of(here, rules) - sum_of(snapshot, rules), 9)
             return WayUp(steps, gained, minutes, steps[-1].reaches)
-        place = _place(here)
+        place = _place(here, rules)
         if place in seen or length == LONGEST_WAY:
             continue
         seen.add(place)
-        for action in _next_actions(here):
-            step, there = _recommendation(here, action)
-            if step:
-                entry = (minutes + step.minutes, length + 1, next(order), there, (*steps, step))
-                heappush(waiting, entry)
+        for step, there in _recommendations(here, _next_actions(here, rules), rules):
+            entry = (minutes + step.minutes, length + 1, next(order), there, (*steps, step))
+            heappush(waiting, entry)
     return None
 
 
@@ -151,54 +147,48 @@ def points_gained(points: float) -> str:
     return f"+{shown} point" if shown == "1" else f"+{shown} points"
 
 
-def _next_actions(snapshot: Snapshot) -> tuple[Action, ...]:
+def _next_actions(snapshot: Snapshot, rules: Rules) -> tuple[Action, ...]:
     """Who has been away logs in first; nothing else can be done before it."""
-    away = points_of(snapshot)[LOGIN] < SHIPPED.weights[LOGIN]
-    return tuple(action for action in _actions() if action.login == away)
+    away = points_of(snapshot, rules)[LOGIN] < rules.weights[LOGIN]
+    return tuple(action for action in book_of(rules).actions if action.login == away)
 
 
-def _recommendation(snapshot: Snapshot, action: Action) -> tuple[Recommendation | None, Snapshot]:
-    """The action with its worth, None where it makes no sense or adds nothing; and the snapshot after it."""
-    if not hold(action.requires, snapshot):
-        return None, snapshot
-    there = after(snapshot, action)
-    gain = round(sum_of(there) - sum_of(snapshot), 9)
-    if gain < LEAST_WORTH:
-        return None, snapshot
-    made = Recommendation(
-        id=action.id,
-        type=action.type,
-        title=action.title,
-        description=action.description,
-        action_text=action.action_text,
-        action_path=action.action_path,
-        points=gain,
-        minutes=action.minutes,
-        reaches=_better_level(snapshot.get("level"), sum_of(there)),
-    )
-    return made, there
+def _recommendations(
+    snapshot: Snapshot, actions: Iterable[Action], rules: Rules
+) -> Iterator[tuple[Recommendation, Snapshot]]:
+    """Of these actions those that make sense and add anything, with their worth; and the snapshot after each."""
+    book, now = book_of(rules), sum_of(snapshot, rules)
+    known = book.facts(snapshot)
+    for action in actions:
+        if not book.hold(action.requires, known):
+            continue
+        there = after(snapshot, action, rules)
+        then = sum_of(there, rules)
+        gain = round(then - now, 9)
+        if gain < LEAST_WORTH:
+            continue
+        made = Recommendation(
+            id=action.id,
+            type=action.type,
+            title=action.title,
+            description=action.description,
+            action_text=action.action_text,
+            action_path=action.action_path,
+            points=gain,
+            minutes=action.minutes,
+            reaches=_better_level(snapshot.get("level"), then, rules),
+            basic=action.basic,
+        )
+        yield made, there
 
 
-def _better_level(level: Level | None, score_sum: float) -> Level | None:
-    reached = SHIPPED.next_level(level, score_sum)
+def _better_level(level: Level | None, score_sum: float, rules: Rules) -> Level | None:
+    reached = rules.next_level(level, score_sum)
     return reached if level is not None and is_worse(level, reached) else None
 
 
-def _place(snapshot: Snapshot) -> tuple[object, ...]:
+def _place(snapshot: Snapshot, rules: Rules) -> tuple[object, ...]:
     """What a snapshot's points and possible actions depend on."""
     counted = (snapshot["clients"], snapshot["forms"], snapshot["journeys"])
-    return (*snapshot["features"], *(tuple(each.values()) for each in counted), points_of(snapshot)[LOGIN])
-
-
-def action_ids() -> frozenset[str]:
-    """The ids of everything that can be recommended."""
-    return frozenset(action.id for action in _actions())
-
-
-@cache
-def _actions() -> tuple[Action, ...]:
-    raw = tomllib.loads(DATA.read_text("utf-8"))
-    actions = msgspec.convert(raw["recommendation"], tuple[Action, ...])
-    for action in actions:
-        check_names(action.requires, f"{DATA.name}, recommendation {action.id}")
-    return actions
+    login = points_of(snapshot, rules)[LOGIN]
+    return (*snapshot["features"], *(tuple(each.values()) for each in counted), login)

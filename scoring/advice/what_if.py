@@ -5,10 +5,9 @@ Pure. A test holds it to the machine: the events that an action stands for, appl
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import msgspec
-
+from scoring.advice.book import Action
 from scoring.advice.circumstances import Snapshot
 from scoring.health.metrics import (
     CLIENTS,
@@ -23,38 +22,6 @@ from scoring.health.metrics import (
     total,
 )
 from scoring.health.rules import SHIPPED, Rules
-
-
-class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an action adds to forms or journey emails, or to clients."""
-
-    created: int = 0
-    sent: int = 0
-    completed: int = 0
-    opened: int = 0
-    activated: int = 0
-    imported: int = 0
-
-
-_NONE = Counts()
-
-
-class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An entry of `recommendations.toml`: words for them, and the events that it stands for."""
-
-    id: str
-    type: Literal["feature_tip", "best_practice", "integration", "upgrade"]
-    title: str
-    description: str
-    action_text: str
-    action_path: str
-    minutes: Annotated[int, msgspec.Meta(ge=1)]
-    requires: tuple[str, ...] = ()
-    uses: str | None = None
-    login: bool = False
-    clients: Counts = _NONE
-    form: Counts = _NONE
-    journey: Counts = _NONE
 
 
 def points_of(snapshot: Snapshot, rules: Rules = SHIPPED) -> tuple[float, ...]:

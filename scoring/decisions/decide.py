@@ -26,6 +26,7 @@ from scoring.decisions.experiments import HOLDOUT, Assignment, assign
 from scoring.decisions.hours import next_open
 from scoring.decisions.policy import Channel, Kind, Policy, Trigger
 from scoring.decisions.resolved import Health, holds
+from scoring.health.rules import REPORTED
 
 Reason = Literal[
     "weekly_cap",
@@ -52,14 +53,6 @@ _BARS = ("erased", "all_opt_out", "email_opt_out", "complained", "bounced", "hel
 """The facts that forbid a message; noted only where they hold."""
 COUNTED = ("sending", "sent", "unknown")
 """The statuses that count towards caps and spacing, from the moment of the claim."""
-
-MILESTONE_EVENTS = {
-    "first_form": "form.created",
-    "ten_clients": "client.imported",
-    "first_automation": "journey.activated",
-    "first_payment": "payment.received",
-}
-"""The event that a reported milestone stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,8 +271,8 @@ def _no_longer_true(case: _Case) -> Decision | None:
 
 
 def _nothing_to_say(case: _Case) -> Decision | None:
-    least, worth = case.trigger.least_points, _known(case).worth
-    if least is None or worth is None or worth >= least:
+    least, worth_under = case.trigger.least_points, _known(case).worth
+    if least is None or worth_under is None or (worth := worth_under(case.policy.rules)) >= least:
         return None
     return case.suppress("nothing_to_say", f"the best advice adds {worth:.1f} points, {least:g} are wanted")
 
@@ -356,12 +349,13 @@ def _out_of_hours(case: _Case) -> Decision | None:
 def _leaves_at_once(case: _Case) -> bool:
     hours = case.policy.hours
     young = case.now - case.row.signal_at < hours.celebrate_at_once_ms
-    return case.celebrates(case.row) and young and _own_act(case.row) in hours.own_acts
+    return case.celebrates(case.row) and young and _own_act(case) in hours.own_acts
 
 
-def _own_act(row: Row) -> str | None:
-    if row.cause_type == "milestone.reported" and row.milestone:
-        return MILESTONE_EVENTS.get(row.milestone)
+def _own_act(case: _Case) -> str | None:
+    row = case.row
+    if row.cause_type == REPORTED and row.milestone:
+        return case.policy.rules.event_of_milestone(row.milestone)
     return row.cause_type
 
 

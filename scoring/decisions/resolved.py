@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from scoring.health.metrics import Level, is_worse
-from scoring.health.rules import SHIPPED, SIGNED_UP, Rules
+from scoring.health.rules import FORM_CREATED, SHIPPED, SIGNED_UP, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Health:
     """What the rules compare, by name; what it leaves out follows from the rest where it can."""
     times: Mapping[str, int] = field(default_factory=dict)
     """What the rules count from, by name; as above."""
-    worth: float | None = None
-    """Points of the best advice that there is for them; None if nobody has worked it out."""
+    worth: Callable[[Rules], float] | None = None
+    """Points of the best advice that there is for them under rules; None where nobody can work it out."""
 
 
 def holds(cause: str, health: Health, now_ms: int, rules: Rules = SHIPPED) -> bool:
@@ -62,7 +62,8 @@ def _compared(health: Health, rules: Rules) -> dict[str, Any]:
         "plan_forms_percent": 100 * health.forms_created / plan.forms if plan and plan.forms else 0,
     }
     found |= {name: int(name in health.features) for name, _ in rules.features}
-    return found | {"forms_created": health.forms_created} | dict(health.numbers)
+    found |= dict.fromkeys(rules.shown_by(FORM_CREATED), health.forms_created)
+    return found | dict(health.numbers)
 
 
 def _times(health: Health) -> dict[str, int]:

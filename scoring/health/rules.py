@@ -7,6 +7,7 @@ costs what hand-written rules would. `SHIPPED` are the rules that ship with the 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 from typing import Any, cast
@@ -37,6 +38,7 @@ from scoring.time import NEVER, instant_text
 LAST_CLIENT_ACTIVITY = "last_client_activity"
 SIGNED_UP = "signed_up"
 REPORTED = "milestone.reported"
+CLIENT_IMPORTED, FORM_CREATED = "client.imported", "form.created"
 SHORT_NAMES = ("login", "features", "clients", "forms", "journeys")
 """What the components are called in `weights.<name>`."""
 THRESHOLDS = ("at_risk", "healthy", "margin", "hysteresis")
@@ -61,8 +63,13 @@ class Rules:
         version: int = 0,
         churn: ChurnModel | None = None,
         text: str = "",
+        advice: Mapping[str, Any] | None = None,
     ) -> None:
         self.file = file
+        self.advice = advice or {}
+        """The files of advice that go with them, name -> document; what is missing is as shipped."""
+        self.derived: dict[str, Any] = {}
+        """What others have worked out of these rules once, by whose it is."""
         self.churn = churn
         """The churn model that goes with them; None: ours."""
         self._text = text
@@ -100,7 +107,12 @@ class Rules:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Compiled anew where they are unpickled: replay scores in several processes."""
-        return _rebuilt, (self.file.model_dump_json(by_alias=True), self.version, self.churn)
+        return _rebuilt, (
+            self.file.model_dump_json(by_alias=True),
+            self.version,
+            self.churn,
+            json.dumps(self.advice),
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rules) and (self.version, self.digest) == (other.version, other.digest)
@@ -136,7 +148,7 @@ class Rules:
                 f"{', '.join(f'levels.{each}' for each in THRESHOLDS)}"
             )
         changed = self.file.model_copy(update={"components": components, "levels": levels})
-        return Rules(changed, version=self.version, churn=self.churn)
+        return Rules(changed, version=self.version, churn=self.churn, advice=self.advice)
 
     @cached_property
     def digest(self) -> str:
@@ -144,6 +156,15 @@ class Rules:
         said = self.file.model_dump_json(exclude_defaults=True)
         model = "" if self.churn is None else f"{self.churn.intercept}{sorted(self.churn.weights.items())}"
         return hashlib.sha256(f"{said}{model}".encode()).hexdigest()
+
+    def shown_by(self, kind: str) -> frozenset[str]:
+        """The key features that an event of a type means."""
+        return frozenset(one.name for one in self.file.feature if kind in one.events)
+
+    def event_of_milestone(self, name: str) -> str | None:
+        """The event that a milestone stands for; an import where it counts clients. None for one that there isn't."""
+        found = next((one for one in self.file.milestone if one.name == name), None)
+        return None if found is None else found.event or CLIENT_IMPORTED
 
     # --- checks
 
@@ -445,9 +466,7 @@ class Rules:
         for expression in (expressions["when"], expressions["reaches"]):
             if expression is None or not expression.names <= compared.keys():
                 continue
-            if not _over_mapping(expression.source({each: f"n[{each!r}]" for each in expression.names}))(
-                compared
-            ):
+            if not over_mapping(expression)(compared):
                 return False
         base = next((times[since] for since in condition.since if since in times), None)
         return base is None or condition.after is None or now_ms - base >= condition.after
@@ -481,15 +500,17 @@ def _compiled(lines: list[str], name: str) -> Any:
 
 
 @cache
-def _over_mapping(source: str) -> Callable[[Mapping[str, Any]], bool]:
+def over_mapping(expression: Expression) -> Callable[[Mapping[str, Any]], bool]:
+    """An expression as a function of what each of its names is."""
+    source = expression.source({each: f"n[{each!r}]" for each in expression.names})
     space: dict[str, Any] = {}
     exec(compile(f"def holds(n):\n    return {source}", "<rules: holds>", "exec"), space)  # noqa: S102 - as above
     return space["holds"]  # type: ignore[no-any-return]
 
 
 @cache
-def _rebuilt(file: str, version: int, churn: ChurnModel | None) -> Rules:
-    return Rules(RulesFile.model_validate_json(file), version=version, churn=churn)
+def _rebuilt(file: str, version: int, churn: ChurnModel | None, advice: str) -> Rules:
+    return Rules(RulesFile.model_validate_json(file), version=version, churn=churn, advice=json.loads(advice))
 
 
 SHIPPED = Rules(rules_file.read())

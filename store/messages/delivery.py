@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -360,5 +361,5 @@ def _health(found: dict[str, Any], snapshot: dict[str, Any]) -> Health:
         plan=snapshot.get("plan"),
         numbers=snapshot.get("numbers", {}),
         times={name: to_ms(datetime.fromisoformat(at)) for name, at in snapshot.get("times", {}).items()},
-        worth=worth_saying(snapshot) if "clients" in snapshot else None,
+        worth=partial(worth_saying, snapshot) if "clients" in snapshot else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ __all__ = ["coach_of"]
 pytestmark = pytest.mark.usefixtures("no_console_errors")
 
 SIZES = {320: 640, 768: 1024, 1440: 900}
+ENGLISH = re.compile(
+    r"\b(?:the|you|your|and|with|not|open|done|min|time|next|more|minutes|back|call|share)\b"
+)
 NO_OVERFLOW = "() => document.documentElement.scrollWidth <= innerWidth"
 
 
@@ -74,3 +78,55 @@ async def test_the_other_states_look_right(
     await axe(coach.page)
     await coach.page.keyboard.press("Escape")
     await screenshot(coach.page, "coach-opted-out-pill")
+
+
+RIGHT_EDGE = "(one) => Math.round(one.getBoundingClientRect().right)"
+CUT_OFF = """() => [...document.querySelector("success-coach").shadowRoot.querySelectorAll("*")]
+  .filter((one) => one.checkVisibility() && !one.matches(".hidden-text") && one.scrollWidth > one.clientWidth + 1
+    && getComputedStyle(one).overflowX !== "visible")
+  .map((one) => `${one.tagName}.${one.className}: ${one.textContent.slice(0, 60)}`)"""
+
+
+async def test_german_words_fit(
+    coach_of: MakeCoach, world: World, axe: CheckAxe, screenshot: Screenshot
+) -> None:
+    """German is a third longer: nothing is cut off or wider than the screen, and no English is left."""
+    coach = await coach_of({"locale": "de-AT"}, forms={"created": 1, "sent": 3, "completed": 1})
+    page, texts = coach.page, []
+    await world.row(coach.supplier, "signed_up")
+    await world.delivery().deliver_due()
+
+    async def keep(name: str) -> None:
+        texts.append(await coach.element.evaluate("(one) => one.shadowRoot.textContent"))
+        for width in (320, 1440):
+            await page.set_viewport_size({"width": width, "height": SIZES[width]})
+            for scheme in ("light", "dark"):
+                await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                await screenshot(page, f"coach-de-{name}-{width}-{scheme}")
+            assert await page.evaluate(NO_OVERFLOW), f"{name} is wider than the screen"
+            assert await page.evaluate(CUT_OFF) == [], name
+
+    await page.set_viewport_size({"width": 1440, "height": SIZES[1440]})
+    await coach.open("/forms")
+    await expect(coach.card.get_by_role("heading", name="Willkommen, Sarah")).to_be_visible()
+    await keep("card")
+    for fold in await coach.card.locator("summary").all():
+        await fold.click()
+    await coach.card.locator("milestone-card").last.scroll_into_view_if_needed()
+    await keep("card-unfolded")
+    await axe(page)
+    await coach.card.get_by_role("button", name="Zeit wählen").click()
+    await coach.card.get_by_label("Andere Zeit").click()
+    await keep("call")
+    await page.set_viewport_size({"width": 320, "height": SIZES[320]})
+    edges = [await each.evaluate(RIGHT_EDGE) for each in await coach.card.locator(".choice, select").all()]
+    assert len(set(edges)) == 1, "the fields of the form end at one line"
+    await coach.card.get_by_role("button", name="Zurück").click()
+    await coach.card.get_by_role("button", name="Tipps und Nachrichten").click()
+    await keep("settings")
+    await coach.card.get_by_role("button", name="Zurück").click()
+    await reach(world, coach.supplier, "first_form")
+    await expect(coach.modal.get_by_text("Glückwunsch zu Ihrem ersten Formular!")).to_be_visible()
+    await keep("celebration")
+    said = " ".join(texts)
+    assert not set(ENGLISH.findall(said))

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from agents.letters.render import Letters
-from runtime.configuration import load
+from agents.letters.words import vendor
+from api.coach.speech import Speech
+from runtime.configuration import OUR_TEMPLATES, load
 from runtime.versions import configuration_of, differences, version_of, words_of
 
 OF_TUTORS = Path(__file__).parents[2] / "examples" / "tutors"
@@ -48,10 +50,44 @@ def test_the_words_of_a_version_go_before_those_that_ship() -> None:
 def test_a_version_speaks_every_language_that_was_put_into_force() -> None:
     found = load()
     again = Letters.of(configuration_of(version_of(found, 3, ""), words_of(found)))
-    assert again.languages == Letters.of(found).languages == ("de",)
+    assert again.languages == Letters.of(found).languages == ("de", "en-US")
     assert again.voice("email/we_miss_you.txt", "de-AT").written == "de"
+    files = OUR_TEMPLATES / "de"
     stored = {name.removeprefix("de/") for name in words_of(found).templates if name.startswith("de/")}
-    assert {name.partition("/")[0] for name in stored} == {"email", "in_app"}
+    assert {name.partition("/")[0] for name in stored} == {
+        "email",
+        "in_app",
+        *(one.name for one in files.glob("*.toml")),
+    }
+
+
+def test_words_as_data_are_part_of_a_version_in_every_language(tmp_path: Path) -> None:
+    """What a folder says of trades, tips and advice is stored whole, and spoken after our files have changed."""
+    words = tmp_path / "templates" / "de"
+    words.mkdir(parents=True)
+    (words.parent / "vendors.toml").write_text(
+        '[photographer]\ntrade = "portraitists"\nsheet = "s"\nfirst = "f"\n'
+    )
+    (words / "vendors.toml").write_text('[photographer]\ntrade = "Porträtisten"\nsheet = "s"\nfirst = "f"\n')
+    (words / "coach.toml").write_text('offer = "Reden wir"\n')
+    (tmp_path / "coach.toml").write_text('offer = "Let us talk"\n')
+    found = load(tmp_path)
+    version, stored = version_of(found, 3, ""), words_of(found)
+    for file in tmp_path.rglob("*.toml"):
+        file.write_text("")  # nobody looks at the folder any more
+    letters = Letters.of(configuration_of(version, stored))
+    for tag, trade, offer in (("de", "Porträtisten", "Reden wir"), ("en-GB", "portraitists", "Let us talk")):
+        assert vendor("Photographer", letters, tag)["trade"] == trade
+        assert Speech.to(letters, tag).offer(15)[0] == offer
+    assert vendor("DJ", letters, "en-GB")["trade"] == "DJs", "what the folder leaves out is ours"
+    assert Speech.to(letters, "de").steps()[1].title == "Kundenliste importieren"
+
+
+def test_what_decides_is_on_the_topic_without_words() -> None:
+    record = version_of(load(), 1, "").record()
+    (first, *_) = json.loads(record)["advice"]["recommendations.toml"]["recommendation"]
+    assert first == {"id": "log_in", "type": "best_practice", "minutes": 1, "login": True}
+    assert b"Look in" not in record
 
 
 def test_differences_name_the_place_and_both_values() -> None:

@@ -22,6 +22,7 @@ from api.dashboard.rules.told import Told, told
 from api.problems import Problem
 from runtime.configuration import POLICY, RULES, TEMPLATES, ConfigurationError
 from runtime.versions import SHIPPED, documents_of, whole
+from scoring.advice.book import FILES
 from scoring.decisions.policy import Policy, PolicyError
 from scoring.health import rules_file
 from scoring.health.rules import Rules
@@ -88,9 +89,11 @@ class Desk(NamedTuple):
 
     @property
     def templates(self) -> list[str]:
-        """All words there are; those in the folders of languages come last."""
+        """All words there are, and the files of advice; those in the folders of languages come last."""
         names = (
-            name for name in self.texts.keys() | self.draft.files.keys() if name.startswith(f"{TEMPLATES}/")
+            name
+            for name in self.texts.keys() | self.draft.files.keys()
+            if name.startswith(f"{TEMPLATES}/") or name in FILES
         )
         return sorted(names, key=lambda name: (name.count("/") > _IN_NO_LANGUAGE, name))
 

@@ -182,13 +182,13 @@ def _rendered(
     now_ms: int,
 ) -> Rendered:
     if choice.trigger is None:
-        mail = replace(sample_call(choice.template), locale=locale or WRITTEN)
+        mail = replace(sample_call(choice.template, written), locale=locale or WRITTEN)
         return written.email(choice.template, invitation.variables(mail, settings, written, choice.template))
     trigger = choice.trigger
     kind, _, reached = trigger.cause.partition(":")
     row = sample_intervention(trigger.template, policy, reached if kind == "milestone" else None)
     row = row._replace(row=replace(row.row, trigger=trigger.name))
-    supplier = reader or sample_supplier(trigger.name)
+    supplier = reader or sample_supplier(trigger.name, policy, written)
     if locale is not None:
         supplier = replace(supplier, locale=locale)
     template = template_file(trigger.template, choice.variant)

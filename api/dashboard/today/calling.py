@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from scoring.decisions.policy import Policy
+    from scoring.health.rules import Rules
 
 PAGE = 100
 MOST_PAGES = 5
@@ -48,12 +49,11 @@ async def call_list(conn: AsyncConnection, now: datetime, policy: Policy, wanted
     return found[:wanted]
 
 
-def churn_reasons(snapshot: Mapping[str, Any] | None) -> list[tuple[str, float]]:
+def churn_reasons(snapshot: Mapping[str, Any] | None, names: words.Names) -> list[tuple[str, float]]:
     """What raises their churn probability, most first: each signal in words, and what it adds to the logit."""
     found = explain((snapshot or {}).get("churn_signals") or {})
     raising = [
-        (words.CHURN_SIGNALS.get(one.signal, words.phrase(one.signal)), one.value * one.weight)
-        for one in found
+        (names.signals.get(one.signal, words.phrase(one.signal)), one.value * one.weight) for one in found
     ]
     return [one for one in raising if one[1] > 0]
 
@@ -66,7 +66,7 @@ def snapshot_of(row: dict[str, Any]) -> dict[str, Any]:
     return facts | {"level": row["level"], "score": row["score"]}
 
 
-def next_step(row: dict[str, Any]) -> Recommendation | None:
+def next_step(row: dict[str, Any], rules: Rules) -> Recommendation | None:
     """The recommendation worth most points to them, if there is one."""
     snapshot = snapshot_of(row)
-    return best(snapshot) if snapshot else None
+    return best(snapshot, rules) if snapshot else None

@@ -21,6 +21,8 @@ from store.times import to_time
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from agents.letters.render import Letters
+
 router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[up_to_date])
 
 TO_CALL, CHANGED, GOING_OUT, CALLS = 10, 12, 8, 12
@@ -42,7 +44,7 @@ async def today(request: Request, agent: SignedIn, services: InServices) -> Resp
         found: dict[str, Any] = {
             "levels": _levels(await store.population_moves(conn), midnight),
             "calls": await _calls(conn, services, now, TO_CALL),
-            "changes": await _changes(conn, now),
+            "changes": await _changes(conn, now, services.letters),
             "booked": await store.calls_booked(conn, midnight, midnight + _DAY, CALLS),
             "wanted": await store.calls_wanted(conn, now - _WANTED_SINCE, CALLS),
             "outgoing": await messages.outgoing(conn, midnight + _DAY, GOING_OUT),
@@ -79,32 +81,36 @@ async def _calls(conn: AsyncConnection, services: Services, now: datetime, most:
         {
             "facts": facts,
             "priority": urgency,
-            "reasons": [name for name, _ in churn_reasons(facts["facts"])[:2]],
-            "step": next_step(facts),
+            "reasons": [
+                name for name, _ in churn_reasons(facts["facts"], words.Names.of(services.letters))[:2]
+            ],
+            "step": next_step(facts, services.policy.rules),
         }
         for facts, urgency in await call_list(conn, now, services.policy, most)
     ]
 
 
-async def _changes(conn: AsyncConnection, now: datetime) -> list[dict[str, Any]]:
+async def _changes(conn: AsyncConnection, now: datetime, letters: Letters) -> list[dict[str, Any]]:
     """The newest moves to a worse level of the last 24 hours, or failing those, to any other."""
     for worse_only in (True, False):
         wanted = store.ChangeFilter(since=now - _DAY, worse_only=worse_only)
         changes = await store.level_changes(conn, wanted, store.Moment(), CHANGED)
         if changes:
-            return await explained(conn, changes)
+            return await explained(conn, changes, letters)
     return []
 
 
-async def explained(conn: AsyncConnection, changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+async def explained(
+    conn: AsyncConnection, changes: list[dict[str, Any]], letters: Letters
+) -> list[dict[str, Any]]:
     """Changes of level with whose they are (`supplier`) and why: their `causes`, or being new no longer (`ended`)."""
-    why = await store.causes(conn, changes)
+    why, names = await store.causes(conn, changes), words.Names.of(letters)
     known = await store.describe(conn, [change["id"] for change in changes])
     return [
         change
         | {
             "supplier": known.get(change["id"]),
-            "causes": words.causes(why.get((change["id"], change["seq"]))),
+            "causes": words.causes(why.get((change["id"], change["seq"])), names),
             "ended": change["previous"] == "new" and change["level"] != "healthy",
         }
         for change in changes

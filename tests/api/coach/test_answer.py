@@ -11,9 +11,10 @@ from agents.letters.render import ours
 from api.coach.answer import CELEBRATED_SINCE_MS, NEWS_MS, NOT_AGAIN_MS, NOT_NOW_MS, coach_of, tip_ids
 from api.coach.models import Coach
 from api.coach.stream import what_is_new
-from scoring.advice import coaching, recommend
+from scoring.advice.book import book_of
 from scoring.advice.milestones import milestones
 from scoring.decisions.policy import Policy
+from scoring.health.rules import SHIPPED
 from scoring.time import DAY
 from store.people.coach import Look, Memory, Message, Reached
 from topics.time import format_time, parse_time
@@ -203,8 +204,8 @@ def test_every_tip_and_action_that_the_coach_shows_may_be_spoken_of():
     coach = said("/forms")
     shown = {each.id for each in coach.quick_actions} | ({coach.tip.id} if coach.tip else set())
     assert len(shown) > 1
-    assert shown <= tip_ids()
-    assert "no_such_tip" not in tip_ids()
+    assert shown <= tip_ids(SHIPPED)
+    assert "no_such_tip" not in tip_ids(SHIPPED)
 
 
 def test_a_message_whose_template_is_gone_is_left_out():
@@ -290,11 +291,11 @@ def test_the_coach_speaks_the_readers_language() -> None:
 
 
 def test_every_word_of_the_coach_is_there_in_german() -> None:
-    letters = ours()
-    assert letters.data("coaching.toml", "de").keys() == coaching.known_tips()
-    assert letters.data("recommendations.toml", "de").keys() == recommend.action_ids()
+    letters, book = ours(), book_of(SHIPPED)
+    assert letters.data("coaching.toml", "de").keys() == {tip.id for tip in book.tips}
+    assert letters.data("recommendations.toml", "de").keys() == book.action_ids
     assert letters.data("milestones.toml", "de").keys() == {each.type for each in milestones(None, ())}
-    for entry in coaching._entries():
+    for entry in book.tips:
         words = letters.data("coaching.toml", "de")[entry.id]
         assert set(words.get("by_vendor", {})) == set(entry.by_vendor), entry.id
     base, german = letters.data("vendors.toml", "en-GB"), letters.data("vendors.toml", "de")

@@ -8,13 +8,13 @@ from typing import get_args
 
 import pytest
 
+from agents.letters.render import ours
 from api.dashboard import words
 from api.dashboard.rendering import as_json, points, relative
 from scoring.decisions.decide import Reason
 from scoring.decisions.policy import Channel
 from scoring.health.churn import SIGNALS
 from scoring.health.metrics import COMPONENTS
-from scoring.health.rules import SHIPPED
 
 NOON = datetime(2026, 1, 19, 12, 0, tzinfo=UTC)
 
@@ -45,8 +45,8 @@ def test_json_in_a_page_can_not_end_its_element() -> None:
 
 
 def test_whatever_an_agent_may_read_has_words() -> None:
-    assert set(SIGNALS) <= set(words.CHURN_SIGNALS)
+    names = words.Names.of(ours())
+    assert set(SIGNALS) <= set(names.signals)
     assert set(get_args(Reason)) <= set(words.REASONS)
-    assert set(COMPONENTS) == set(words.COMPONENTS) == set(words.FULL_POINTS)
+    assert set(COMPONENTS) == set(names.components)
     assert set(get_args(Channel)) == set(words.CHANNELS)
-    assert set(SHIPPED.milestones) == set(words.MILESTONES)

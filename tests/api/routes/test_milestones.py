@@ -10,7 +10,7 @@ import pytest
 from httpx import AsyncClient
 
 from runtime.settings import Settings
-from scoring.advice.milestones import all_words
+from scoring.advice.book import book_of
 from scoring.health.machine import apply
 from scoring.health.rules import SHIPPED
 from scoring.health.signals import MILESTONE_ACHIEVED
@@ -58,7 +58,7 @@ async def test_a_milestone_that_is_known_comes_with_its_celebration(
             },
             "celebration": {
                 "message": "Congratulations on creating your first form!",
-                "reward": all_words()["first_form"].then,
+                "reward": book_of(SHIPPED).milestones["first_form"].then,
             },
         }
     assert await records(settings, ACTIVITY) == []
@@ -167,7 +167,7 @@ async def test_every_milestone_has_its_progress_and_next_step(api: AsyncClient, 
     }
     assert [name for name, each in said.items() if each["achieved"]] == ["first_form"]
     assert said["first_form"]["achievedAt"] == format_time(NOW - 3 * DAY)
-    assert said["first_form"]["nextStep"] == all_words()["first_form"].then
+    assert said["first_form"]["nextStep"] == book_of(SHIPPED).milestones["first_form"].then
     assert said["ten_clients"]["nextStep"].startswith("6 more")
     assert all(each["nextStep"] and each["actionUrl"].startswith("/") for each in said.values())
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from agents.letters.checking import warnings
+from agents.letters.checking import checked, warnings
 from cli.admin.config import config
 from cli.main import run
-from runtime.configuration import load
+from runtime.configuration import ConfigurationError, load
 
 LETTER = """{% extends "email/_layout.txt" %}
 {% block subject %}Come back{% endblock %}
@@ -77,3 +78,26 @@ def test_show_says_where_each_file_comes_from(tmp_path: Path, monkeypatch: pytes
 def test_caps_that_cannot_work_together_are_warned_of(tmp_path: Path, policy: str, says: str) -> None:
     (tmp_path / "policy.toml").write_text(policy, "utf-8")
     assert any(says in warning for warning in warnings(load(tmp_path), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        (
+            "recommendations.toml",
+            '[[recommendation]]\nid = "a"\nminutes = 1\nuses = "albums"\n',
+            "there is no key feature",
+        ),
+        ("coaching.toml", 'offer_call_after = ["bored"]\n', "there is no condition 'bored'"),
+        ("milestones.toml", "mileston = 1\n", "line 1: mileston: there are milestone"),
+        ("templates/de/vendor.toml", "", "nobody reads this"),
+        ("templates/coach.toml", "", "it belongs beside policy.toml"),
+        ("templates/de/milestones.toml", '[first_form]\ntitel = "x"\n', "line 2: first_form.titel: there are title"),
+    ],
+)  # fmt: skip
+def test_a_slip_in_words_as_data_is_found(tmp_path: Path, file: str, text: str, says: str) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(text, "utf-8")
+    with pytest.raises(ConfigurationError, match=re.escape(says)) as found:
+        checked(tmp_path)
+    assert file in str(found.value)

@@ -11,8 +11,12 @@ import pytest
 
 import scoring
 from agents.cluster import rules_log
+from agents.letters.render import Letters
+from agents.letters.words import vendor
 from cli.admin.versions import activate_files
+from cli.in_force import in_force
 from runtime.settings import Settings
+from scoring.advice.book import RECOMMENDATIONS, book_of
 from tests.cli.admin.operator import Operator
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "tutors"
@@ -63,16 +67,27 @@ def test_a_version_is_stored_whole_said_on_the_topic_and_audited(
 
 
 def test_a_rollback_is_a_new_version_with_what_an_earlier_one_said(
-    operator: Operator, tmp_path: Path
+    operator: Operator, settings: Settings, tmp_path: Path
 ) -> None:
-    first = operator.json(
-        "config", "activate", str(folder(tmp_path / "a", rules="[levels]\nhealthy = 75\n")), "--note", "a"
-    )
+    """Its words as data, too: the coach and delivery read them, and a replay of the log decides by them."""
+    look_in = '[[recommendation]]\nid = "look_in"\ntitle = "Visit us"\nminutes = 2\nlogin = true\n'
+    older = folder(tmp_path / "a", rules="[levels]\nhealthy = 75\n", recommendations=look_in)
+    german = {"vendors": '[dj]\ntrade = "Plattenleger"\n', "recommendations": '[look_in]\ntitle = "Besuch"\n'}
+    (older / "templates").mkdir()
+    folder(older / "templates" / "de", **german)
+    first = operator.json("config", "activate", str(older), "--note", "a")
     operator.json(
         "config", "activate", str(folder(tmp_path / "b", rules="[levels]\nhealthy = 80\n")), "--note", "b"
     )
     back = operator.json("config", "rollback", "1", "--note", "too strict")
     assert (back["version"], back["copy_of"], back["digest"]) == (3, 1, first["digest"])
+    letters = Letters.of(asyncio.run(in_force(settings)))
+    assert vendor("DJ", letters, "de-AT")["trade"] == "Plattenleger"
+    (look,) = book_of(letters.rules).actions
+    assert (look.title, letters.data(RECOMMENDATIONS, "de")[look.id]["title"]) == ("Visit us", "Besuch")
+    log = asyncio.run(rules_log.read(settings))
+    assert [len(book_of(log.policy(number).rules).actions) for number in (1, 2, 3)] == [1, 10, 1]
+    assert b"Visit us" not in log.versions[3].record()
     listed = operator.json("config", "history")["versions"]
     assert [(one["number"], one["note"], one["copy_of"]) for one in listed] == [
         (3, "too strict", 1),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from itertools import product
 from typing import Any
 
 import pytest
 
-import scoring.advice.circumstances as known
-from scoring.advice import coaching
-from scoring.advice.coaching import DATA, page_name, stage, tips
-from scoring.health.rules import SHIPPED
+from scoring.advice.book import COACHING, Book, book_of, shipped
+from scoring.advice.coaching import page_name, stage, tips
+from scoring.health.rules import SHIPPED, Rules
 
 PAGES = ("dashboard", "clients", "forms", "journeys", "templates", "payments", "settings")
 VENDORS = ("photographer", "venue", "florist", "caterer", "planner", "dj", "band", "cake_maker", None)
@@ -63,7 +61,7 @@ def test_there_is_something_to_say_on_every_page(health: dict[str, Any], page: s
 
 
 def test_the_pages_own_tips_come_first_and_no_other_pages() -> None:
-    entries = {entry.id: entry for entry in coaching._entries()}
+    entries = {entry.id: entry for entry in book_of(SHIPPED).tips}
     for health in STAGES.values():
         found = [entries[each.id] for each in tips(health, "/forms/new")]
         here = ["forms" in entry.pages for entry in found]
@@ -128,27 +126,32 @@ def test_every_circumstance_and_every_entry_is_used() -> None:
         for each in tips(health, page, vendor):
             assert each.tip.endswith((".", "?"))
             assert "!" not in each.tip
-    raw = tomllib.loads(DATA.read_text())["tip"]
+    raw = shipped(COACHING)["tip"]
     assert len({entry["id"] for entry in raw}) == len(raw)
     assert {page for entry in raw for page in entry.get("pages", ())} <= set(PAGES)
 
 
-def test_a_wrong_name_stops_the_reading(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = tmp_path / "coaching.toml"
-    monkeypatch.setattr(coaching, "DATA", wrong)
-    for line, said in (
-        ('requires = ["rich"]', "rich"),
-        ('action = "buy_a_boat"', "buy_a_boat"),
-        ('colour = "red"', "colour"),
-    ):
-        wrong.write_text(f'[[tip]]\nid = "one"\ncategory = "growth"\ntip = "Hello."\n{line}\n')
-        coaching._entries.cache_clear()
-        with pytest.raises(ValueError, match=said):
-            tips(THRIVING)
-    monkeypatch.undo()
-    coaching._entries.cache_clear()
-    assert "clients" in known.CIRCUMSTANCES
+@pytest.mark.parametrize(
+    ("line", "place", "said"),
+    [
+        ({"requires": ["rich >= 1"]}, "requires", "there is no 'rich'"),
+        ({"requires": ["clients_known"]}, "requires", "clients_known >= 1"),
+        ({"action": "buy_a_boat"}, "action", "buy_a_boat"),
+        ({"colour": "red"}, 0, "colour"),
+    ],
+)
+def test_a_tip_that_names_what_there_is_not_is_left_out_and_said(
+    line: dict[str, Any], place: str | int, said: str
+) -> None:
+    good = {"id": "two", "category": "growth", "tip": "Hello."}
+    bad = {"id": "one", "category": "growth", "tip": "Hello."} | line
+    book = Book(Rules(SHIPPED.file, advice={COACHING: {"tip": [bad, good]}}))
+    assert [tip.id for tip in book.tips] == ["two"]
+    (problem,) = book.problems
+    assert (problem.file, problem.place[-1]) == (COACHING, place)
+    assert said in problem.said
 
 
-def test_what_opens_the_offer_of_a_call_are_conditions_that_there_are() -> None:
-    assert set(coaching._offer_after()) <= set(SHIPPED.condition_names)
+def test_all_that_ships_is_about_what_ships() -> None:
+    assert book_of(SHIPPED).problems == []
+    assert set(book_of(SHIPPED).milestones) == set(SHIPPED.milestones)

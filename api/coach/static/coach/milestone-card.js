@@ -4,9 +4,12 @@ import { throwConfetti } from "./celebration.js";
 import { adopt, h, svg, upgradeProperties } from "./dom.js";
 import { share } from "./share.js";
 import { BASE, MILESTONE_CARD } from "./styles.js";
-import { MILESTONES, WORDS } from "./words.js";
+import { WORDS } from "./words.js";
 
 const ROUND = 2 * Math.PI * 20;
+
+/** A type for people, where the page gave no title: "of_a_kind" is "Of a kind". */
+const inWords = (type) => type.charAt(0).toUpperCase() + type.slice(1).replaceAll("_", " ");
 
 /**
  * Property `milestone`: { type, achieved, progress (percent), nextStep, title?, action?: {text, url}, shareText? };
@@ -61,7 +64,7 @@ export class MilestoneCard extends HTMLElement {
     this.shadowRoot.replaceChildren();
     if (!milestone) return;
     const percent = Math.round(Math.max(0, Math.min(100, milestone.achieved ? 100 : (milestone.progress ?? 0))));
-    const title = milestone.title ?? MILESTONES[milestone.type] ?? milestone.type;
+    const title = milestone.title ?? inWords(milestone.type ?? "");
     this.shadowRoot.append(
       h(
         "article",

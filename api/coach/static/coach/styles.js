@@ -32,6 +32,7 @@ export const BASE = `
 :host([hidden]), [hidden] { display: none !important; }
 *, *::before, *::after { box-sizing: border-box; }
 h2, h3, p, ol, ul, fieldset, legend { margin: 0; padding: 0; border: 0; }
+fieldset { min-inline-size: 0; } /* else the field for a day and a time makes it wider than a phone */
 h2 { font: 400 22px/1.3 var(--success-font-heading, Georgia, "Times New Roman", serif); }
 h3, legend { font-size: 16px; font-weight: 600; line-height: 1.4; }
 h2:focus, h3:focus, legend:focus { outline: none; }

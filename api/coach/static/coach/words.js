@@ -77,14 +77,6 @@ const ENGLISH = {
   carryOn: "Carry on",
 };
 
-/** Headings of milestones for a card that was given only a type. */
-const ENGLISH_MILESTONES = {
-  first_form: "Your first form",
-  ten_clients: "Ten clients",
-  first_automation: "Your first live journey",
-  first_payment: "Your first payment",
-};
-
 const GERMAN = {
   coach: "Ihr Coach",
   open: "Coach öffnen",
@@ -131,7 +123,7 @@ const GERMAN = {
   pickTime: "Zeit wählen",
   when: "Wann passt es Ihnen?",
   zone: (zone) => `Alle Zeiten: ${zone}.`,
-  zoneTime: (place) => `Zeit in ${place}`,
+  zoneTime: (place) => `Ortszeit ${place}`,
   otherTime: "Andere Zeit",
   otherTimeLabel: "Tag und Uhrzeit",
   about: "Worum geht es?",
@@ -140,7 +132,7 @@ const GERMAN = {
     technical_issue: "Etwas funktioniert nicht",
     growth_consultation: "Mein Geschäft ausbauen",
   },
-  notes: "Was sollten wir wissen? (wenn Sie mögen)",
+  notes: "Was sollten wir wissen? (freiwillig)",
   book: "Gespräch buchen",
   booking: "Wird gebucht …",
   noTimes: "In den nächsten Wochen ist keine Zeit frei. Schlagen Sie eine vor, und wir schreiben Ihnen.",
@@ -162,16 +154,8 @@ const GERMAN = {
   carryOn: "Weiter",
 };
 
-const GERMAN_MILESTONES = {
-  first_form: "Ihr erstes Formular",
-  ten_clients: "Zehn Kunden",
-  first_automation: "Ihre erste laufende Journey",
-  first_payment: "Ihre erste Zahlung",
-};
-
 /** The words that are spoken now, and how days and times are written. */
 export const WORDS = { ...ENGLISH };
-export const MILESTONES = { ...ENGLISH_MILESTONES };
 export const SPOKEN = { lang: "en-GB" };
 
 /** Speak a language (a tag, such as `de-AT`); English where there is no other. Says whether anything changed. */
@@ -181,7 +165,6 @@ export function speak(lang) {
   if (wanted === SPOKEN.lang) return false;
   SPOKEN.lang = wanted;
   Object.assign(WORDS, isGerman ? GERMAN : ENGLISH);
-  Object.assign(MILESTONES, isGerman ? GERMAN_MILESTONES : ENGLISH_MILESTONES);
   return true;
 }
 

@@ -31,11 +31,11 @@ def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
 
 
 def _has_lines_of_its_own(value: Any) -> bool:
-    """A table has; so has a list of tables that have a name or type, while bands fit into a line."""
+    """A table has; so has a list of tables that have a name, type or id, while bands fit into a line."""
     if isinstance(value, Mapping):
         return True
     of_tables = isinstance(value, Sequence) and bool(value) and isinstance(value[0], Mapping)
-    return of_tables and not {"name", "type"}.isdisjoint(value[0])
+    return of_tables and not {"name", "type", "id"}.isdisjoint(value[0])
 
 
 def _key(name: str) -> str:
