@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from api.dashboard.words import CHURN_SIGNALS, phrase
+from agents.letters.render import ours
+from api.dashboard.words import Names, phrase
 from scoring.health.churn import default_model
 from scoring.time import DAY, HOUR
 from tests.agents.delivery.world import NOW, World
@@ -193,7 +194,7 @@ async def test_today_says_who_changed_why_and_whom_to_call(desk: Desk, world: Wo
     text = await desk.page("/dashboard")
     calls, changed = text.split('id="changed"')[0].split('id="call-now"')[1], text.split('id="changed"')[1]
     assert "Amber Weddings" in calls
-    reasons = [CHURN_SIGNALS.get(name, phrase(name)) for name in (worst, second)]
+    reasons = [Names.of(ours()).signals.get(name, phrase(name)) for name in (worst, second)]
     assert f"{reasons[0]}, {reasons[1].lower()}" in calls
     assert "09:00 their time" in calls
     assert "Amber Weddings" in changed
