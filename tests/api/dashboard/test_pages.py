@@ -375,7 +375,7 @@ async def test_their_page_has_score_forecast_timeline_and_advice(desk: Desk, wor
     for said in (
         "Clover &amp; Co",
         "Healthy → At risk",
-        "Milestone: first form created",
+        "Milestone: first form",
         "First form celebration: waiting",
         "If nothing happens",
         "in 6 d",
