@@ -22,6 +22,7 @@ from api.auth import Tokens
 from api.bodies import LimitBodies
 from api.coach import files as coach_static
 from api.coach import routes as coach
+from api.dashboard.freshness import Readings
 from api.dashboard.oidc import Provider
 from api.dashboard.rules.trial import Trials
 from api.gate import AnswerHeaders, Gate
@@ -128,6 +129,7 @@ def build_app(
     app.state.limits = Limits(settings.rate_limit)
     app.state.metrics = Metrics()
     app.state.trials = Trials(settings)
+    app.state.readings = Readings()
     app.state.sns_certificates = ses.Certificates(ses.fetch)
     problems.install(app)
     app.add_middleware(LimitHeaders, limits=app.state.limits)
@@ -173,6 +175,7 @@ def _lifespan(
                 closing.push_async_callback(app.state.oidc.close)
             closing.push_async_callback(app.state.trials.aclose)
             app.state.services = await _open(settings, clock, configuration, closing, Background(ended))
+            closing.push_async_callback(app.state.readings.aclose)
             yield
 
     return lifespan

@@ -37,8 +37,8 @@ STRANGERS = {
     "link": "6000/minute",  # `/e/...`: a mail provider's proxy fetches for many people
     "same_link": "120/minute",  # of one link, whoever follows it
 }
-MOST_STREAMS = {"supplier": 20, "agent": 200, "service": 2000}
-"""Event streams that one caller may have open, by role."""
+MOST_STREAMS = {"supplier": 20, "agent": 200, "service": 2000, "page": 30}
+"""Event streams that one caller may have open, by role; `page`: an agent's pages of the dashboard."""
 _REFUSALS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
 _USAGE = "rate_limit_headers"
 

@@ -26,8 +26,11 @@ async def save_snapshots(conn: AsyncConnection, newest: Mapping[str, dict[str, A
 
     Messages that waited for them become due.
     """
+    if not newest:
+        return
     rows = [_columns(supplier_id, data) for supplier_id, data in newest.items()]
-    await conn.execute(SQL["save_snapshots"], {"rows": as_json(rows)})
+    reached = max(data["calculated_at"] for data in newest.values())
+    await conn.execute(SQL["save_snapshots"], {"rows": as_json(rows), "newest": reached})
     await conn.execute(SQL["wake"], {"ids": list(newest)})
 
 

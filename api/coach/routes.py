@@ -16,8 +16,9 @@ from agents.acts.events import coach_event, tell
 from api.auth import AnyCaller, Caller, OwnSupplier, allow, no_such_supplier
 from api.coach.answer import coach_of, tip_ids
 from api.coach.models import CallTimes, Coach, Feedback
-from api.coach.stream import HEARTBEAT_S, CoachNews, events
+from api.coach.stream import HEARTBEAT_S, events
 from api.limits import Limits, too_often
+from api.news import News
 from api.problems import Problem, documented
 from api.services import InServices, Services
 from scoring.advice.coaching import page_name
@@ -188,10 +189,10 @@ async def _note(conn: AsyncConnection, supplier_id: str, said: Feedback, now: in
         await outbox.add(conn, [event])
 
 
-def _news(request: Request, services: Services) -> CoachNews:
+def _news(request: Request, services: Services) -> News:
     """The process's one listener, made when the first coach opens."""
     state = request.app.state
     if not hasattr(state, "coach_news"):
-        state.coach_news = CoachNews(services.settings.database_url)
-    news: CoachNews = state.coach_news
+        state.coach_news = News(services.settings.database_url, store.CHANNEL)
+    news: News = state.coach_news
     return news

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.dashboard import acts, assets, login, messages, oidc, population, supplier, writing
+from api.dashboard import acts, assets, live, login, messages, oidc, population, supplier, writing
 from api.dashboard.rendering import PageRoute
 from api.dashboard.rules import draft as rules_draft
 from api.dashboard.rules import letters as rules_letters
@@ -36,6 +36,19 @@ async def nothing_here(request: Request, rest: str, agent: SignedIn) -> Response
 
 router = APIRouter(tags=["dashboard"])
 _OF_RULES = (rules, rules_draft, rules_texts, rules_trial, rules_rollback, rules_letters)
-for _part in (assets, login, oidc, today, population, supplier, acts, writing, messages, *_OF_RULES, system):
+for _part in (
+    assets,
+    live,
+    login,
+    oidc,
+    today,
+    population,
+    supplier,
+    acts,
+    writing,
+    messages,
+    *_OF_RULES,
+    system,
+):
     router.include_router(_part.router)
 router.include_router(_elsewhere)  # last: it takes what nobody else did

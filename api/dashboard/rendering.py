@@ -27,6 +27,8 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 import templates
 from api.dashboard import words
 from api.dashboard.assets import asset_address
+from api.dashboard.first_steps import first_steps
+from api.dashboard.freshness import readings
 from api.dashboard.session import Session, csrf_token
 from api.problems import Problem
 from api.services import services
@@ -92,13 +94,16 @@ def page(
 ) -> HTMLResponse:
     """Render `templates/dashboard/<template>.html`."""
     session: Session | None = getattr(request.state, "session", None)
+    now, fresh = to_time(services(request).clock.now_ms()), readings(request).newest
     known = {
         "request": request,
         "path": request.url.path,
         "csrf": csrf_token(request),
         "agent": session.agent if session else None,
         "brand": services(request).letters.brand,
-        "now": to_time(services(request).clock.now_ms()),
+        "fresh": fresh,
+        "now": now,
+        "first_steps": first_steps(services(request).settings, fresh.begun, now) if fresh.begun else None,
         "said": words.SAID.get(request.query_params.get("said", "")),
     }
     html = _environment().get_template(f"dashboard/{template}.html").render(known | variables)

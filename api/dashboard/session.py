@@ -27,6 +27,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from api.auth import Caller
+from api.dashboard import freshness
 from api.gate import split
 from api.problems import Problem
 from api.services import services
@@ -40,6 +41,8 @@ HOME = "/dashboard"
 LOGIN = "/dashboard/login"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "X-CSRF-Token"
+BY_ITSELF = "Success-Live"
+"""The header of a page that asks for what is new without anybody's click (static/live.js)."""
 _COOKIE = "success_session"
 _OURSELVES = Caller("service", "dashboard")
 """Who asks whose session a cookie is: nobody is known yet."""
@@ -121,10 +124,20 @@ async def session_of(request: Request) -> Session | None:
     agent = None
     if session_id:
         async with services(request).transaction(_OURSELVES) as conn:
-            agent = await sessions.find(conn, session_id, time.time())
+            # A page that follows by itself is nobody's click: the session is no longer good for it.
+            agent = await sessions.find(conn, session_id, time.time(), used=BY_ITSELF not in request.headers)
     found = Session(session_id, agent) if agent else None
     request.state.session = found
     return found
+
+
+async def still_signed_in(request: Request) -> bool:
+    """Whether the session with which a long answer began is still good; that counts as no use of it."""
+    session: Session | None = request.state.session
+    if session is None:
+        return False
+    async with services(request).transaction(_OURSELVES) as conn:
+        return await sessions.find(conn, session.id, time.time(), used=False) is not None
 
 
 async def signed_in(request: Request) -> Caller:
@@ -134,6 +147,7 @@ async def signed_in(request: Request) -> Caller:
         raise _to_login(request)
     agent = Caller("agent", session.agent)
     await _note_reading(request, agent)
+    await freshness.look(request)
     return agent
 
 

@@ -44,6 +44,17 @@ async def newest_change(conn: AsyncConnection) -> datetime | None:
     return found[0]["at"] if found else None
 
 
+async def stored_until(conn: AsyncConnection) -> datetime | None:
+    """The newest moment that a stored health stands for; None before the first."""
+    found: datetime | None = (await rows(conn, SQL["stored_until"]))[0]["at"]
+    return found
+
+
+async def begun(conn: AsyncConnection, most: int) -> Row:
+    """How much is there of the beginning: `suppliers` and `addresses` (at most `most`), and `scored`."""
+    return (await rows(conn, SQL["begun"], {"most": most}))[0]
+
+
 async def published_letters(conn: AsyncConnection, positions: Sequence[Position]) -> dict[Position, Row]:
     """Which of these dead letters were published again: when and by whom (`stamp`: the letter's append time)."""
     parameters = {

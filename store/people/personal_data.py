@@ -21,6 +21,7 @@ NOT_THEIRS = frozenset(
         "erased_suppliers",
         "suppressed_addresses",
         "shadow_policies",
+        "pipeline_progress",
         "population_moves",
         "population_now",
         "message_tallies",

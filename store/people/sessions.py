@@ -31,14 +31,14 @@ async def begin(conn: AsyncConnection, session_id: str, agent: str, now_s: float
     await conn.execute(SQL["begin"], parameters)
 
 
-async def find(conn: AsyncConnection, session_id: str, now_s: float) -> str | None:
-    """The agent whose session it is, which counts as used now; None if there is none or it is over."""
+async def find(conn: AsyncConnection, session_id: str, now_s: float, *, used: bool = True) -> str | None:
+    """The agent whose session it is, which counts as used now if it is; None if there is none or it is over."""
     now = _time(now_s)
     parameters = {"id": _hash(session_id), "now": now} | _limits(now)
     found = await (await conn.execute(SQL["find"], parameters)).fetchone()
     if found is None:
         return None
-    if now - found[1] >= SEEN_EVERY:
+    if used and now - found[1] >= SEEN_EVERY:
         await conn.execute(SQL["see"], parameters)
     return str(found[0])
 

@@ -28,3 +28,13 @@ WHERE (partition, position) IN (SELECT * FROM unnest(%(partitions)s::int[], %(po
 INSERT INTO dead_letters_published (partition, position, stamp, at, published_by)
 VALUES (%(partition)s, %(position)s, %(stamp)s, %(at)s, %(by)s)
 ON CONFLICT DO NOTHING
+
+-- name: stored_until
+-- The newest moment that a stored health stands for: how far the pipeline has come.
+SELECT max(calculated_at) AS at FROM pipeline_progress
+
+-- name: begun
+-- The first suppliers (at most `most`): how many there are, how many have an address, and whether anybody has a score.
+SELECT count(*) AS suppliers, count(email) AS addresses,
+    EXISTS (SELECT FROM population_now) AS scored
+FROM (SELECT email FROM suppliers ORDER BY id LIMIT %(most)s) some_of_them

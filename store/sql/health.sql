@@ -1,7 +1,12 @@
 -- Health: the newest snapshot a supplier, and the history of what changed.
 
 -- name: save_snapshots
--- One row a supplier; an older evaluation never overwrites a newer one. Percent columns round halves up.
+-- One row a supplier; an older evaluation never overwrites a newer one. Percent columns round halves up. Beside it stands
+-- how far the pipeline has come: few writers share a slot.
+WITH progress AS (
+    INSERT INTO pipeline_progress AS p (slot, calculated_at) VALUES (pg_backend_pid() %% 1024, %(newest)s)
+    ON CONFLICT (slot) DO UPDATE SET calculated_at = excluded.calculated_at
+    WHERE p.calculated_at < excluded.calculated_at)
 INSERT INTO customer_health AS h (
     supplier_id, seq, calculated_at, health_score, risk_level, breakdown, last_login,
     feature_adoption_score, client_engagement_score, login_frequency, form_completion_rate, journey_performance,

@@ -298,11 +298,9 @@ async def test_a_dead_letter_is_mended_and_published(
 
 
 async def test_today_shows_what_is_new_while_it_is_open(page: Page, world: World, sign_in: SignIn) -> None:
-    await page.clock.install()
     await sign_in()
+    await page.wait_for_selector("html[data-follows]")
     await someone_at_risk(world, "Newly Seen", churn_probability=0.999)
-    await expect(page.get_by_role("link", name="Newly Seen")).to_have_count(0)
-    await page.clock.fast_forward(61_000)
     await expect(page.get_by_role("link", name="Newly Seen").first).to_be_visible()
 
 
@@ -364,3 +362,37 @@ async def test_print_leaves_the_bar_and_the_forms_out(
     await expect(page.locator(".bar")).to_be_hidden()
     await expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
     await screenshot(page, "dashboard-print", full_page=True)
+
+
+async def test_an_open_page_follows_and_leaves_what_somebody_types(
+    page: Page, api_url: str, world: World, sign_in: SignIn
+) -> None:
+    supplier_id = await someone_at_risk(world, "Live & Lovely")
+    await sign_in()
+    await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
+    await page.wait_for_selector("html[data-follows]")
+    note = page.get_by_label("For the team")
+    await note.fill("Half a thou")
+    await page.get_by_role("radio", name=re.compile("Quick win")).check()
+    await note.focus()
+    await page.evaluate("document.querySelector('#main h1').setAttribute('data-same', '')")
+    await world.health(supplier_id, seq=30, score=12, level="critical")
+    await add_changes(world, supplier_id, (now_ms(), 12, "critical"))
+    await expect(page.locator(".person .level")).to_contain_text("Critical")
+    await expect(page.get_by_role("region", name="Timeline")).to_contain_text("Critical")
+    await expect(note).to_have_value("Half a thou")
+    await expect(note).to_be_focused()
+    await expect(page.get_by_role("radio", name=re.compile("Quick win"))).to_be_checked()
+    assert await page.evaluate(IS_DRAWN, "score")
+    await expect(page.locator("[data-same]")).to_have_count(1)  # changed in place, not loaded anew
+
+
+async def test_an_open_page_says_when_its_session_is_over(
+    page: Page, world: World, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.dashboard.live.CHECK_S", 0.2)
+    await sign_in()
+    await page.wait_for_selector("html[data-follows]")
+    await world.query("UPDATE dashboard_sessions SET ended_at = now() WHERE ended_at IS NULL")
+    await expect(page.locator("#as-of")).to_contain_text("You are signed out")
+    await expect(page.get_by_role("heading", name="Today", exact=True)).to_be_visible()

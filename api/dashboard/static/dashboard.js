@@ -50,16 +50,6 @@
     for (const time of document.querySelectorAll('time[datetime]')) time.textContent = words(Date.parse(time.dateTime));
   }, 60000);
 
-  // --- a page that somebody leaves open shows what is new, unless they are at work in it
-  const live = document.querySelector('[data-every]');
-  if (live) {
-    setInterval(() => {
-      const part = document.getElementById(live.id);
-      if (document.hidden || part.contains(document.activeElement)) return;
-      htmx.ajax('GET', location.pathname, { target: part, select: `#${live.id}`, swap: 'outerHTML' });
-    }, Number(live.dataset.every));
-  }
-
   // --- charts
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -195,5 +185,14 @@
     });
   }
 
-  if (window.Chart) draw();
+  if (!window.Chart) return;
+  const given = () => [...document.querySelectorAll('script[type="application/json"]')].map((element) => element.textContent).join();
+  let drawn = given();
+  draw();
+  document.addEventListener('live:changed', () => {
+    if (given() === drawn) return;
+    drawn = given();
+    for (const canvas of document.querySelectorAll('canvas')) Chart.getChart(canvas)?.destroy();
+    draw();
+  });
 })();

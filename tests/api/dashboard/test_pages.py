@@ -394,8 +394,9 @@ async def test_of_whom_nothing_is_known_the_page_says_so(desk: Desk, world: Worl
     supplier_id = fresh_id()
     await world.query("INSERT INTO suppliers (id) VALUES (%s)", supplier_id)
     text = await desk.page(f"/dashboard/suppliers/{supplier_id}")
-    assert "They have no score yet" in text
-    assert "Nothing has happened yet" in text
+    assert (
+        text.count("Not known") >= 2
+    )  # whether there is a score, and whether anything happened: no worker runs
 
 
 async def test_older_entries_come_by_their_time(desk: Desk, world: World) -> None:

@@ -78,6 +78,8 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
         "outbox_waiting": {"most": 1000},
         "delivery": {"namespace": 1, "now": SINCE, "most": 1000},
         "newest_change": {},
+        "stored_until": {},
+        "begun": {"most": 2},
         "published_letters": {"partitions": [1, 2], "positions": [9, 10]},
         "note_published": {"partition": 1, "position": 1, "stamp": SINCE, "at": SINCE, "by": "emma"},
     },
@@ -86,7 +88,7 @@ BY_WRITER = {"outbox_waiting", "fold_tallies", "unfolded", "end_newness"}
 """What the API asks in the writer's role."""
 MOST_ROWS = 3000
 """Of tables of 12,000 to 48,000 rows, for a page of 50; a supplier and their rows are several."""
-SMALL = {"population_moves", "population_now", "message_tallies", "pg_database"}
+SMALL = {"pipeline_progress", "population_moves", "population_now", "message_tallies", "pg_database"}
 """Tallies and catalogue: thousands of rows at most, whatever the number of suppliers."""
 QUERIES = [(file, name) for file, queries in VALUES.items() for name in queries]
 

@@ -101,6 +101,10 @@ ROWS: dict[str, tuple[str, str]] = {
             "FROM config_versions"
         ),
     ),
+    "pipeline_progress": (
+        AGENTS,
+        "INSERT INTO pipeline_progress SELECT count(*), now() FROM pipeline_progress WHERE {who}::text <> ''",
+    ),
     "population_moves": (AGENTS, ""),
     "population_now": (AGENTS, ""),
     "message_tallies": (AGENTS, ""),
