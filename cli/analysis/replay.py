@@ -23,8 +23,9 @@ from replay.again.explain import explain
 from replay.again.variant import BASE, Variant, base, what_if
 from replay.log.offsets import FROM, TO, WHOLE, Offsets
 from replay.log.played import looks_played
-from replay.log.source import ArchiveSource, FileSource, KafkaSource, Source
+from replay.log.source import ArchiveSource, FileSource, KafkaSource, Source, names
 from replay.what_if.compare import added_and_removed, compare
+from replay.what_if.sentence import sentence
 from runtime.configuration import Configuration, load
 from runtime.settings import Settings
 from scoring.decisions.changing import SettingError
@@ -291,16 +292,20 @@ def _what_if(options: Options, before: Variant, variant: Variant) -> None:
         outcome = _run(options.job((before, variant), folder, since=0), options)
         connection = tables.connect(folder, _database(folder, options.out))
         comparison = compare(connection, options.since, outcome.until, variant.changes)
-        report = comparison.as_json() | replay_print.outcome_json(
-            outcome, options.source.name, time.monotonic() - began
+        report = (
+            {"told": sentence(comparison)}
+            | comparison.as_json()
+            | replay_print.outcome_json(outcome, options.source.name, time.monotonic() - began)
         )
         if variant.policy is not None:
             report["forecast"] = comparison.forecast(variant.policy).as_json()
         if options.out is not None:
-            from replay.what_if.report_page import write_page  # noqa: PLC0415 - only who wants a page
+            from replay.what_if.report_page import LISTED, write_page  # noqa: PLC0415 - only who wants a page
 
             differences = added_and_removed(connection, comparison)
-            write_page(options.out / REPORT, comparison, differences)
+            with options.source.opened() as log:
+                known = names(log, {row["supplier_id"] for row in differences[:LISTED]})
+            write_page(options.out / REPORT, comparison, differences, known)
             report |= {"out": str(options.out), "report": str(options.out / REPORT)}
     if options.as_json:
         click.echo(json.dumps(report))

@@ -199,8 +199,7 @@ def print_comparison(comparison: Comparison, report: dict[str, Any]) -> None:
     """Print a what-if beside the base."""
     _print_read(report)
     click.echo(f"what if  {', '.join(comparison.changed)}")
-    if not comparison.differs:
-        click.echo("nothing comes out otherwise")
+    click.echo(report["told"])
     console = _console()
     console.print(_sides(comparison.base, comparison.what_if))
     console.print(

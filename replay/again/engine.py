@@ -26,7 +26,14 @@ from replay.again.variant import Variant
 from replay.log.eras import earlier_eras, present_era
 from replay.log.kafka_log import LogError
 from replay.log.offsets import WHOLE, Offsets, Span
-from replay.log.source import ASSUMED_ADDRESSEE, UNKNOWN_ADDRESSEE, Addressee, OpenSource, Source
+from replay.log.source import (
+    ASSUMED_ADDRESSEE,
+    UNKNOWN_ADDRESSEE,
+    Addressee,
+    OpenSource,
+    Source,
+    addressees,
+)
 from replay.log.stream import Stream, Told, as_played, batches
 from runtime.collector import tune_collector
 from runtime.configuration import vocabulary_of_all
@@ -306,7 +313,7 @@ class PartitionReplay:
     def _read_addressees(self, source: OpenSource) -> dict[str, Addressee] | None:
         if all(variant.policy is None for variant in self._job.variants):
             return {}
-        found = source.addressees(self._partition)
+        found = addressees(source, self._partition)
         self._outcome.assumes_addresses |= found is None
         return found
 

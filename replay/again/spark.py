@@ -35,7 +35,7 @@ from replay.log import archive
 from replay.log.archive import ArchivedRecord
 from replay.log.kafka_log import LogError
 from replay.log.offsets import Span
-from replay.log.source import Addressee, ArchiveSource
+from replay.log.source import Addressee, ArchiveSource, addressees
 from replay.log.stream import SILENCE_MS, as_played
 from runtime.configuration import vocabulary_of_all
 from scoring.health.rules import Rules
@@ -260,7 +260,7 @@ def _addressees(job: Job, partitions: int) -> dict[str, Addressee] | None:
     found: dict[str, Addressee] = {}
     with job.source.opened() as source:
         for partition in range(partitions):
-            some = source.addressees(partition)
+            some = addressees(source, partition)
             if some is None:
                 return None
             found |= some

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +70,8 @@ class OpenSource(Protocol):
         """What the live workers refused, as far as the source has it."""
         ...
 
-    def addressees(self, partition: int) -> dict[str, Addressee] | None:
-        """The newest profile of each supplier; None if the source has no profiles at all."""
+    def profiles(self, partition: int) -> Iterator[Profile | Erasure] | None:
+        """The profiles and erasures that can be read, in order; None if the source has no profiles at all."""
         ...
 
 
@@ -154,7 +154,7 @@ class _Line(NamedTuple):
 @dataclass
 class _OpenFile:
     activity: list[Record]
-    profiles: list[Record]
+    profile_records: list[Record]
 
     def bounds(self) -> dict[int, Bounds]:
         return {0: Bounds(0, len(self.activity))}
@@ -176,11 +176,9 @@ class _OpenFile:
     def dead_letters(self) -> Iterator[Record]:
         return iter(())
 
-    def addressees(self, partition: int) -> dict[str, Addressee] | None:
+    def profiles(self, partition: int) -> Iterator[Profile | Erasure] | None:
         del partition
-        found: dict[str, Addressee] = {}
-        _note_profiles(self.profiles, found)
-        return found
+        return _readable([self.profile_records])
 
 
 @dataclass
@@ -210,12 +208,9 @@ class _OpenKafka:
             for records, _ in self.log.read(DEAD_LETTERS, partition, held.begin, held.end):
                 yield from records
 
-    def addressees(self, partition: int) -> dict[str, Addressee] | None:
+    def profiles(self, partition: int) -> Iterator[Profile | Erasure] | None:
         held = self.log.bounds(PROFILES)[partition]
-        found: dict[str, Addressee] = {}
-        for records, _ in self.log.read(PROFILES, partition, held.begin, held.end):
-            _note_profiles(records, found)
-        return found
+        return _readable(records for records, _ in self.log.read(PROFILES, partition, held.begin, held.end))
 
 
 @dataclass
@@ -253,15 +248,12 @@ class _OpenArchive:
             for records in archive.read(self.folder, DEAD_LETTERS, partition):
                 yield from records
 
-    def addressees(self, partition: int) -> dict[str, Addressee] | None:
+    def profiles(self, partition: int) -> Iterator[Profile | Erasure] | None:
         from replay.log import archive  # noqa: PLC0415 - an extra, as in all of it
 
         if archive.partition_count(self.folder, PROFILES) is None:
             return None
-        found: dict[str, Addressee] = {}
-        for records in archive.read(self.folder, PROFILES, partition):
-            _note_profiles(records, found)
-        return found
+        return _readable(archive.read(self.folder, PROFILES, partition))
 
 
 def _beginning(partition: int, begin: int, state_folder: Path | None, where: str, remedy: str) -> Beginning:
@@ -287,15 +279,39 @@ def _beginning(partition: int, begin: int, state_folder: Path | None, where: str
     return Beginning(state.offset, state)
 
 
-def _note_profiles(records: Sequence[Record], found: dict[str, Addressee]) -> None:
-    for record in records:
-        if unreadable_by_kafka(record.headers):
-            continue
-        profile = decode_profile(record.key, record.value)
+def _readable(batches: Iterable[Sequence[Record]]) -> Iterator[Profile | Erasure]:
+    for records in batches:
+        for record in records:
+            if unreadable_by_kafka(record.headers):
+                continue
+            profile = decode_profile(record.key, record.value)
+            if isinstance(profile, Profile | Erasure):
+                yield profile
+
+
+def addressees(source: OpenSource, partition: int) -> dict[str, Addressee] | None:
+    """What the newest profile of each supplier of a partition says; None if the source has no profiles at all."""
+    profiles = source.profiles(partition)
+    if profiles is None:
+        return None
+    found: dict[str, Addressee] = {}
+    for profile in profiles:
         if isinstance(profile, Profile):
             found[profile.id] = Addressee(bool(profile.email), profile.timezone)
-        elif isinstance(profile, Erasure):
+        else:
             found.pop(profile.id, None)
+    return found
+
+
+def names(source: OpenSource, wanted: Collection[str]) -> dict[str, str]:
+    """What these suppliers call their business, of those whose newest profile says it."""
+    found: dict[str, str] = {}
+    for partition in source.bounds() if wanted else ():
+        for profile in source.profiles(partition) or ():
+            found.pop(profile.id, None)
+            if isinstance(profile, Profile) and profile.business_name and profile.id in wanted:
+                found[profile.id] = profile.business_name
+    return found
 
 
 __all__ = [
@@ -306,4 +322,6 @@ __all__ = [
     "KafkaSource",
     "OpenSource",
     "Source",
+    "addressees",
+    "names",
 ]

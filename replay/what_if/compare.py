@@ -42,6 +42,8 @@ class Side:
     levels: dict[str, int]
     sent: int
     messages_a_supplier_a_week: float | None
+    most_a_week: int
+    """The most messages that anybody had in seven days."""
     unsent: dict[str, int]
     """Reason -> rows that were not sent."""
     cancellations: int
@@ -163,6 +165,7 @@ def _side(connection: DuckDBPyConnection, variant: str, since: datetime, until: 
         levels={row["level"]: row["suppliers"] for row in ask(connection, "levels", variant)},
         sent=week["sent"],
         messages_a_supplier_a_week=_rounded(week["a_supplier_a_week"], 4),
+        most_a_week=ask(connection, "most_a_week", variant, **window)[0]["messages"],
         unsent={row["reason"]: row["messages"] for row in ask(connection, "unsent", variant, **window)},
         cancellations=len(leads),
         warned=len(lead_days),

@@ -67,6 +67,13 @@ SELECT count(*)::int AS sent, (SELECT number FROM weeks) AS supplier_weeks,
     count(*) / nullif((SELECT number FROM weeks), 0) AS a_supplier_a_week
 FROM {v}.messages WHERE status = 'sent' AND time BETWEEN $since AND $until
 
+-- name: most_a_week
+-- The most messages that one supplier had within seven days.
+SELECT coalesce(max(number), 0)::int AS messages FROM (
+    SELECT count(*) OVER (PARTITION BY supplier_id ORDER BY time
+        RANGE BETWEEN INTERVAL '604799999 milliseconds' PRECEDING AND CURRENT ROW) AS number
+    FROM {v}.messages WHERE status = 'sent' AND time BETWEEN $since AND $until) weeks
+
 -- name: spells
 -- When each supplier stopped being healthy, when they were again, and from when on that counts as a warning: not before
 -- their onboarding is over, as for messages.

@@ -1,8 +1,8 @@
-"""A what-if as one HTML file that needs nothing else: numbers, plots (inline SVG), and every message that differs."""
+"""A what-if as one HTML file that needs nothing else: what it would have meant, plots, and tables to open."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from replay.what_if.compare import BAND, Comparison, Rows, Side
+from replay.what_if.sentence import sentence
 
 LISTED = 500
 """So many differing messages are listed; all are in the Parquet tables."""
@@ -57,16 +58,36 @@ NUMBERS = (
 )
 
 
-def write_page(path: Path, comparison: Comparison, differences: Rows) -> None:
-    """Write the report; `differences` are the rows of `what_if.added_and_removed`."""
+TILES = (
+    ("Messages sent", "sent", ""),
+    ("Most in a week", "most_a_week", ""),
+    ("Warned of before they left", "warned", ""),
+    ("Days of warning, median", "median_lead_days", ""),
+    ("Mean score in the end", "mean_score", ""),
+)
+"""What stands above the plots."""
+
+
+def write_page(
+    path: Path, comparison: Comparison, differences: Rows, names: Mapping[str, str] | None = None
+) -> None:
+    """Write the report; `differences` are the rows of `compare.added_and_removed`, `names` those known of suppliers."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(), trim_blocks=True
     )
     page = environment.get_template(_TEMPLATE).render(
         comparison=comparison,
-        numbers=[_number_row(comparison, *number) for number in NUMBERS],
-        levels=_levels(comparison),
-        moved=[row for row in comparison.moved if row["base"] != row["what_if"]],
+        told=sentence(comparison),
+        tiles=[_number_row(comparison, *number) for number in TILES],
+        numbers=[_number_row(comparison, *number) for number in NUMBERS] + _levels(comparison),
+        levels=_cells(comparison.level_changes, "level", "base", "what_if", "gained", "lost"),
+        moved=[
+            (_words(row["base"]), _words(row["what_if"]), row["suppliers"])
+            for row in comparison.moved
+            if row["base"] != row["what_if"]
+        ],
+        messages=_cells(comparison.interventions, "trigger", "base", "what_if", "added", "removed"),
+        names=names or {},
         plots=_plots(comparison),
         differences=differences[:LISTED],
         unlisted=max(0, len(differences) - LISTED),
@@ -88,10 +109,27 @@ def _shown(value: float | None, unit: str, sign: str = "") -> str:
     return f"{value:{sign},}" if isinstance(value, int) else f"{value:{sign},.4g}"
 
 
-def _levels(comparison: Comparison) -> list[tuple[str, int, int]]:
-    names = ("healthy", "at_risk", "critical")
+def _levels(comparison: Comparison) -> list[tuple[str, int, int, str]]:
     base, what_if = comparison.base.levels, comparison.what_if.levels
-    return [(name, base.get(name, 0), what_if.get(name, 0)) for name in names]
+    counts = [(name, base.get(name, 0), what_if.get(name, 0)) for name in ("healthy", "at_risk", "critical")]
+    return [
+        (
+            f"{_words(name).capitalize()} in the end",
+            before,
+            after,
+            f"{after - before:+,}" if after != before else "",
+        )
+        for name, before, after in counts
+    ]
+
+
+def _cells(rows: Rows, *columns: str) -> list[tuple[str | int, ...]]:
+    name, *numbers = columns
+    return [(_words(row[name]), *(row[column] for column in numbers)) for row in rows]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _plots(comparison: Comparison) -> dict[str, Plot]:
@@ -128,7 +166,7 @@ def _plots(comparison: Comparison) -> dict[str, Plot]:
 
 def _pairs(rows: Rows, label: str) -> tuple[list[str], list[int], list[int]]:
     return (
-        [row[label].replace("_", " ") for row in rows],
+        [_words(row[label]) for row in rows],
         [row["base"] for row in rows],
         [row["what_if"] for row in rows],
     )

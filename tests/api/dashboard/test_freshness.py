@@ -168,7 +168,7 @@ async def test_kafka_is_asked_once_in_some_seconds_whoever_asks(
 ) -> None:
     kafka, now = Kafka(monkeypatch, lagging(3)), [1000.0]
     async with serving(settings, clock) as desk:
-        app = desk.client._transport.app  # noqa: SLF001 - httpx has no other way
+        app = desk.client._transport.app
         readings = app.state.readings = freshness.Readings(lambda: now[0])
         await asyncio.gather(*(readings.look(app.state.services) for _ in range(20)))
         assert (kafka.asked, readings.newest.lag) == (1, lagging(3))
