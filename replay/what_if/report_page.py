@@ -141,7 +141,7 @@ def _plots(comparison: Comparison) -> dict[str, Plot]:
         "scores": Plot(
             "Scores in the end",
             "suppliers by score",
-            [f"{band} to {band + BAND}" for band in bands],
+            [f"{band}\N{EN DASH}{100 if band == bands[-1] else band + BAND - 1}" for band in bands],
             [base.distribution.get(band, 0) for band in bands],
             [what_if.distribution.get(band, 0) for band in bands],
             "suppliers",
@@ -153,7 +153,7 @@ def _plots(comparison: Comparison) -> dict[str, Plot]:
         "warnings": Plot(
             "How early the warning came",
             "cancellations by days of warning",
-            [f"{bin_ * width} to {(bin_ + 1) * width}" for bin_ in range(_LEAD_BINS - 1)]
+            [f"{bin_ * width}\N{EN DASH}{(bin_ + 1) * width}" for bin_ in range(_LEAD_BINS - 1)]
             + [f"{(_LEAD_BINS - 1) * width}+"],
             _lead_times(base, width),
             _lead_times(what_if, width),

@@ -25,7 +25,7 @@ def sentence(comparison: Comparison) -> str:
     if moved:
         parts.append(f"{moved:,} would have ended at another level")
     parts.append(_warned(comparison))
-    if comparison.base.sent or comparison.what_if.sent:
+    if comparison.base.most_a_week or comparison.what_if.most_a_week:
         parts.append(_most(comparison))
     return "; ".join(parts) + "."
 

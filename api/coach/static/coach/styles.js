@@ -1,31 +1,37 @@
 /** Style sheets of the elements. A host themes them with the custom properties `--success-*`, set on any ancestor. */
 
 const LIGHT = `
-  --card: var(--success-surface, #ffffff);
-  --calm: var(--success-surface-calm, #f7f3ef);
-  --ink: var(--success-text, #2b2a29);
-  --quiet: var(--success-text-quiet, #59554f);
-  --accent: var(--success-accent, #7c3353);
-  --on-accent: var(--success-on-accent, #ffffff);
-  --line: var(--success-line, #d9d2cb);
-  --shadow: 0 1px 2px rgb(43 42 41 / 12%), 0 8px 28px rgb(43 42 41 / 16%);
-  color-scheme: light;
+  --card: var(--success-surface, #ffffff) !important;
+  --calm: var(--success-surface-calm, #f7f3ef) !important;
+  --ink: var(--success-text, #2b2a29) !important;
+  --quiet: var(--success-text-quiet, #59554f) !important;
+  --accent: var(--success-accent, #7c3353) !important;
+  --on-accent: var(--success-on-accent, #ffffff) !important;
+  --line: var(--success-line, #d9d2cb) !important;
+  --shadow: 0 1px 2px rgb(43 42 41 / 12%), 0 8px 28px rgb(43 42 41 / 16%) !important;
+  color-scheme: light !important;
 `;
 const DARK = `
-  --card: var(--success-surface, #22201f);
-  --calm: var(--success-surface-calm, #2d2a28);
-  --ink: var(--success-text, #e9e5e1);
-  --quiet: var(--success-text-quiet, #b9b2ab);
-  --accent: var(--success-accent, #e3a9c3);
-  --on-accent: var(--success-on-accent, #2b0f1c);
-  --line: var(--success-line, #45403c);
-  --shadow: 0 1px 2px rgb(0 0 0 / 40%), 0 8px 28px rgb(0 0 0 / 50%);
-  color-scheme: dark;
+  --card: var(--success-surface, #22201f) !important;
+  --calm: var(--success-surface-calm, #2d2a28) !important;
+  --ink: var(--success-text, #e9e5e1) !important;
+  --quiet: var(--success-text-quiet, #b9b2ab) !important;
+  --accent: var(--success-accent, #e3a9c3) !important;
+  --on-accent: var(--success-on-accent, #2b0f1c) !important;
+  --line: var(--success-line, #45403c) !important;
+  --shadow: 0 1px 2px rgb(0 0 0 / 40%), 0 8px 28px rgb(0 0 0 / 50%) !important;
+  color-scheme: dark !important;
 `;
 
-/** Colours, type, buttons: what both elements share. */
+/** What both elements would inherit. */
+const TYPE = `font: 400 16px/1.5 var(--success-font, -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, Helvetica, Arial, sans-serif) !important; color: var(--ink) !important; direction: ltr !important; letter-spacing: normal !important; word-spacing: normal !important; text-align: start !important; text-transform: none !important; text-indent: 0 !important; text-shadow: none !important; white-space: normal !important; word-break: normal !important; writing-mode: horizontal-tb !important; visibility: visible !important; cursor: auto !important; list-style: none !important; quotes: auto !important; user-select: auto !important;`;
+
+/** Colours, type, buttons: what both elements share.
+
+    Within a shadow tree `!important` goes before everything that a page says of the element, `!important` or not: what
+    the element inherits begins here, so that a page's reset, spacing or direction does not come in. */
 export const BASE = `
-:host { ${LIGHT} --round: var(--success-radius, 14px); font: 400 16px/1.5 var(--success-font, -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, Helvetica, Arial, sans-serif); color: var(--ink); }
+:host { ${LIGHT} --round: var(--success-radius, 14px) !important; ${TYPE} }
 @media (prefers-color-scheme: dark) { :host { ${DARK} } }
 :host([theme="light"]) { ${LIGHT} }
 :host([theme="dark"]) { ${DARK} }
@@ -51,7 +57,7 @@ ol, ul { list-style: none; }
 `;
 
 export const COACH = `
-:host { position: fixed; inset-block-end: max(var(--success-offset-y, 16px), env(safe-area-inset-bottom)); inset-inline-end: max(var(--success-offset-x, 16px), env(safe-area-inset-right)); z-index: var(--success-z-index, 2147483000); max-inline-size: calc(100vw - 2 * var(--success-offset-x, 16px)); pointer-events: none; }
+:host { all: initial !important; ${TYPE} display: inline !important; position: fixed !important; inset-block-end: max(var(--success-offset-y, 16px), env(safe-area-inset-bottom)) !important; inset-inline-end: max(var(--success-offset-x, 16px), env(safe-area-inset-right)) !important; z-index: var(--success-z-index, 2147483000) !important; max-inline-size: calc(100vw - 2 * var(--success-offset-x, 16px)) !important; pointer-events: none !important; }
 .pill, .card { pointer-events: auto; }
 
 .pill { display: flex; align-items: center; gap: 10px; margin-inline-start: auto; min-block-size: 52px; max-inline-size: 100%; padding: 7px 18px 7px 8px; border: 1px solid var(--line); border-radius: 26px; background: var(--card); color: var(--ink); font: inherit; font-size: 15px; font-weight: 600; line-height: 1.25; text-align: start; box-shadow: var(--shadow); cursor: pointer; transition: opacity 0.15s; }
@@ -152,7 +158,7 @@ dialog .confetti { position: fixed; inset: 0; inline-size: 100%; block-size: 100
   .panel .buttons { flex-direction: column; align-items: stretch; inline-size: 100%; }
 }
 @media (prefers-reduced-motion: reduce) { *, *::before, *::after { animation: none !important; transition: none !important; } }
-@media print { :host { display: none; } }
+@media print { :host { display: none !important; } }
 `;
 
 export const MILESTONE_CARD = `
