@@ -6,7 +6,10 @@ itself is asked for again after some minutes, and answered with 304 if nothing i
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
@@ -21,7 +24,15 @@ demo = APIRouter(include_in_schema=False)
 """The page that plays the host; served on development machines only."""
 
 STATIC = Path(__file__).with_name("static")
-TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".html": "text/html", ".css": "text/css"}
+TYPES = {
+    ".js": "text/javascript",
+    ".ts": "text/typescript",
+    ".mjs": "text/javascript",
+    ".html": "text/html",
+    ".css": "text/css",
+}
+_IMPORTED = re.compile(r'^import .* from "\./([a-z-]+\.js)";$', re.MULTILINE)
+_UNPACKS = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\b)")
 MINUTES = "public, max-age=300, stale-while-revalidate=86400"
 FOR_GOOD = "public, max-age=31536000, immutable"
 ALWAYS_ASK = "no-cache"
@@ -46,6 +57,8 @@ class File:
     """A static file as it is sent."""
 
     content: bytes
+    packed: bytes
+    """The same by gzip."""
     media_type: str
     etag: str
 
@@ -95,9 +108,19 @@ def version() -> str:
 
 @cache
 def _loader() -> File:
-    return _file(
-        Path("coach.js"), (STATIC / "coach.js").read_bytes().replace(b"__VERSION__", version().encode())
-    )
+    text = (STATIC / "coach.js").read_bytes().replace(b"__VERSION__", version().encode())
+    return _file(Path("coach.js"), text.replace(b"__MODULES__", json.dumps(modules()).encode()))
+
+
+@cache
+def modules() -> list[str]:
+    """All modules that are loaded before the coach shows, so that a browser can ask for them at once."""
+    found = ["main.js"]
+    for name in found:
+        found += [
+            each for each in _IMPORTED.findall(_files("coach")[name].content.decode()) if each not in found
+        ]
+    return found
 
 
 @cache
@@ -107,11 +130,15 @@ def _files(folder: str) -> dict[str, File]:
 
 
 def _file(path: Path, content: bytes) -> File:
-    return File(content, TYPES[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+    packed = gzip.compress(content, mtime=0)
+    return File(content, packed, TYPES[path.suffix], f'W/"{hashlib.sha256(content).hexdigest()[:16]}"')
 
 
 def _answer(request: Request, file: File, caching: str) -> Response:
-    headers = {"ETag": file.etag, "Cache-Control": caching, **ANYWHERE}
+    headers = {"ETag": file.etag, "Cache-Control": caching, "Vary": "Accept-Encoding", **ANYWHERE}
     if request.headers.get("if-none-match") == file.etag:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    if _UNPACKS.search(request.headers.get("accept-encoding", "")):
+        headers["Content-Encoding"] = "gzip"
+        return Response(file.packed, media_type=file.media_type, headers=headers)
     return Response(file.content, media_type=file.media_type, headers=headers)

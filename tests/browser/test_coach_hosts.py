@@ -166,3 +166,39 @@ async def test_a_milestone_card_stands_alone(show: Show, page: Page, api_url: st
 
     assert await page.evaluate("heard") == ["first_form", "callback", "ten_clients"]
     await expect(way.get_by_role("button", name="Tell others")).to_be_visible()
+
+
+# Of the page's own elements: what moves or hides an ancestor takes along whatever is in it.
+HOSTILE = """
+  * { font-size: 40px !important; display: none; letter-spacing: 9px !important; color: lime !important; }
+  success-coach { opacity: 0.1 !important; transform: scale(3) !important; position: static !important; }
+  success-coach { display: none !important; width: 9px !important; filter: blur(9px) !important; }
+  success-coach { --card: red !important; --ink: red !important; }
+  html, body, main { display: block !important; direction: rtl; text-transform: uppercase; word-spacing: 2em; }
+  body { line-height: 5; text-align: right; text-indent: 3em; white-space: pre; visibility: hidden; cursor: none; }
+  button { all: unset !important; } .pill, .card, .button { display: none !important; background: red !important; }
+"""
+LOOKS = """coach => [coach, ...coach.shadowRoot.querySelectorAll('.card, .card *')].map(element => {
+  const style = getComputedStyle(element), box = element.getBoundingClientRect();
+  return [element.localName, box.x, box.y, box.width, box.height, style.color, style.backgroundColor, style.fontSize,
+    style.letterSpacing, style.textTransform, style.direction, style.opacity, style.visibility,
+    style.display].join(' ');
+})"""
+
+
+async def test_a_hostile_style_sheet_of_the_host_does_not_reach_it(
+    show: Show, page: Page, api_url: str, world: World, her_token: Callable[[str], str]
+) -> None:
+    supplier = await world.supplier()
+    looks = []
+    for css in ("", HOSTILE):
+        await show(
+            f"""<style>{css}</style><script src="{api_url}/coach.js"></script>
+            <success-coach theme="light" supplier-id="{supplier}"></success-coach>
+            <script>document.querySelector("success-coach").getToken = async () => "{her_token(supplier)}";</script>"""
+        )
+        await page.locator("success-coach .pill").click()
+        await expect(page.locator("success-coach .tip")).to_be_visible()
+        await page.evaluate("document.fonts.ready")
+        looks.append(await page.locator("success-coach").evaluate(LOOKS))
+    assert looks[1] == looks[0]

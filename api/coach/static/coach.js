@@ -6,5 +6,9 @@
   if (!ours?.src) {
     throw new Error("coach.js: load it with a script tag, or import /coach/latest/main.js in a bundle");
   }
-  import(new URL(`coach/${version}/main.js`, ours.src).href);
+  const address = (name) => new URL(`coach/${version}/${name}`, ours.src).href;
+  for (const name of __MODULES__) {
+    document.head.append(Object.assign(document.createElement("link"), { rel: "modulepreload", href: address(name) })); // at once
+  }
+  import(address("main.js"));
 })();

@@ -24,7 +24,10 @@ const DARK = `
 `;
 
 /** What both elements would inherit. */
-const TYPE = `font: 400 16px/1.5 var(--success-font, -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, Helvetica, Arial, sans-serif) !important; color: var(--ink) !important; direction: ltr !important; letter-spacing: normal !important; word-spacing: normal !important; text-align: start !important; text-transform: none !important; text-indent: 0 !important; text-shadow: none !important; white-space: normal !important; word-break: normal !important; writing-mode: horizontal-tb !important; visibility: visible !important; cursor: auto !important; list-style: none !important; quotes: auto !important; user-select: auto !important;`;
+const TYPE = `font: 400 16px/1.5 var(--success-font, -apple-system, BlinkMacSystemFont, "Segoe UI", Roboto, Helvetica, Arial, sans-serif) !important; color: var(--ink) !important; direction: ltr !important; letter-spacing: normal !important; word-spacing: normal !important; text-align: start !important; text-transform: none !important; text-indent: 0 !important; text-shadow: none !important; white-space: normal !important; word-break: normal !important; writing-mode: horizontal-tb !important; visibility: visible !important; cursor: auto !important;`;
+
+/** First of the coach's sheets: nothing that a page says of the element holds. A page lays its milestone cards out itself. */
+export const RESET = ":host { all: initial !important; }";
 
 /** Colours, type, buttons: what both elements share.
 
@@ -57,7 +60,7 @@ ol, ul { list-style: none; }
 `;
 
 export const COACH = `
-:host { all: initial !important; ${TYPE} display: inline !important; position: fixed !important; inset-block-end: max(var(--success-offset-y, 16px), env(safe-area-inset-bottom)) !important; inset-inline-end: max(var(--success-offset-x, 16px), env(safe-area-inset-right)) !important; z-index: var(--success-z-index, 2147483000) !important; max-inline-size: calc(100vw - 2 * var(--success-offset-x, 16px)) !important; pointer-events: none !important; }
+:host { position: fixed !important; inset-block-end: max(var(--success-offset-y, 16px), env(safe-area-inset-bottom)) !important; inset-inline-end: max(var(--success-offset-x, 16px), env(safe-area-inset-right)) !important; z-index: var(--success-z-index, 2147483000) !important; max-inline-size: calc(100vw - 2 * var(--success-offset-x, 16px)) !important; pointer-events: none !important; }
 .pill, .card { pointer-events: auto; }
 
 .pill { display: flex; align-items: center; gap: 10px; margin-inline-start: auto; min-block-size: 52px; max-inline-size: 100%; padding: 7px 18px 7px 8px; border: 1px solid var(--line); border-radius: 26px; background: var(--card); color: var(--ink); font: inherit; font-size: 15px; font-weight: 600; line-height: 1.25; text-align: start; box-shadow: var(--shadow); cursor: pointer; transition: opacity 0.15s; }

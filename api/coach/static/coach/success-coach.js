@@ -5,7 +5,7 @@ import { Client, Failure } from "./client.js";
 import { adopt, covers, h, upgradeProperties } from "./dom.js";
 import { Party } from "./party.js";
 import { FINAL, Stream } from "./stream.js";
-import { BASE, COACH } from "./styles.js";
+import { BASE, COACH, RESET } from "./styles.js";
 import { timeText, zoneOf } from "./times.js";
 import { mainParts, pillText, ring, settingsView } from "./views.js";
 import { speak, SPOKEN, WORDS } from "./words.js";
@@ -302,7 +302,7 @@ export class SuccessCoach extends HTMLElement {
 
   #build() {
     this.attachShadow({ mode: "open" });
-    adopt(this.shadowRoot, BASE, COACH);
+    adopt(this.shadowRoot, RESET, BASE, COACH);
     this.#pill = h("button", { type: "button", class: "pill", "aria-expanded": "false", "aria-controls": "card", onclick: () => this.open() });
     this.#body = h("div", { class: "body" });
     this.#heading = h("h2", { id: "heading", tabindex: "-1" });
