@@ -1,1 +1,1 @@
-"""The page *System*: lag, services, dead letters, the shadow of the policy in force."""
+"""The page *System*: services, dead letters, the shadow of the policy in force."""

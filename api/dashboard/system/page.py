@@ -11,9 +11,9 @@ from starlette.responses import RedirectResponse, Response
 
 from agents.acts import dead_letter_log as log
 from agents.acts import dead_letters as letters
+from api.dashboard.lag import Lag, lag
 from api.dashboard.rendering import PageRoute, address, csv_of, each, page
 from api.dashboard.session import CheckedCsrf, SignedIn
-from api.dashboard.system.lag import Lag, lag
 from api.problems import Problem
 from api.services import InServices
 from runtime.configuration import vocabulary_of
@@ -100,7 +100,7 @@ async def kafka(request: Request, agent: SignedIn, services: InServices) -> Resp
     )
 
 
-@router.get("/dashboard/system/lag.csv")
+@router.get("/dashboard/lag.csv")
 async def lag_csv(agent: SignedIn, services: InServices) -> Response:
     """Lag by topic as a table."""
     del agent

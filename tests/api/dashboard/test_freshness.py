@@ -13,7 +13,7 @@ import pytest
 import templates
 from api.dashboard import freshness
 from api.dashboard.freshness import KNOWN_S, NEW_S, Freshness, amount
-from api.dashboard.system.lag import Lag, TopicLag
+from api.dashboard.lag import Lag, TopicLag
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.time import DAY

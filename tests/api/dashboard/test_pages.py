@@ -47,7 +47,7 @@ TABLES = (
     "/dashboard/messages/holdout.csv",
     "/dashboard/rules/policy.csv",
     "/dashboard/rules/history.csv",
-    "/dashboard/system/lag.csv",
+    "/dashboard/lag.csv",
     "/dashboard/system/shadow.csv",
     "/dashboard/system/dead-letters.csv",
 )
