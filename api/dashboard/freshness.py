@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -108,11 +108,14 @@ class Readings:
         """
         age = self._clock() - self._at
         if age >= NEW_S and (self._making is None or self._making.done()):
+            if age >= KNOWN_S:
+                self._newest = UNKNOWN
             self._making = asyncio.create_task(self._read(opened), name="as of when")
         if self._making is not None and not self._making.done() and age >= KNOWN_S:
             await asyncio.wait([self._making], timeout=WAIT_S)
         elif self._newest.begun is not None:
-            self._newest = await self._stored(opened, self._newest.lag)
+            stored = await self._stored(opened, Lag())
+            self._newest = replace(stored, lag=self._newest.lag)  # which may be a newer one by now
 
     async def aclose(self) -> None:
         """Stop reading."""

@@ -94,6 +94,12 @@ def test_what_there_is_not_is_said_by_the_macro_that_knows_of_the_worker() -> No
 # pages -----------------------------------------------------------------------------------------------
 
 
+async def hangs(_settings: Settings) -> Lag:
+    """A Kafka that does not answer."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 def as_of(page: str) -> str:
     """The line, without its elements."""
     found = re.search(r'<p id="as-of".*?</p>', page)
@@ -149,10 +155,6 @@ async def test_with_a_worker_that_has_read_everything_it_is_as_of_now(
 async def test_a_kafka_that_does_not_answer_costs_the_line_only(
     settings: Settings, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hangs(_settings: Settings) -> Lag:
-        await asyncio.Event().wait()
-        raise AssertionError
-
     monkeypatch.setattr(freshness, "lag", hangs)
     async with serving(settings, clock) as desk:
         await desk.sign_in()
@@ -179,6 +181,10 @@ async def test_kafka_is_asked_once_in_some_seconds_whoever_asks(
         await readings.aclose()
         now[0] += KNOWN_S
         assert readings.newest.lag.workers is None
+        monkeypatch.setattr(freshness, "lag", hangs)
+        await readings.look(app.state.services)
+        assert (readings.newest.is_known, readings.newest.lag.workers) == (True, None)
+        await readings.aclose()
 
 
 @pytest.mark.stack
