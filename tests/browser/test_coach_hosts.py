@@ -178,7 +178,8 @@ HOSTILE = """
   body { line-height: 5; text-align: right; text-indent: 3em; white-space: pre; visibility: hidden; cursor: none; }
   button { all: unset !important; } .pill, .card, .button { display: none !important; background: red !important; }
 """
-LOOKS = """coach => [coach, ...coach.shadowRoot.querySelectorAll('.card, .card *')].map(element => {
+LOOKS = """coach => [coach, ...coach.shadowRoot.querySelectorAll('.card, .card *')]
+  .filter(element => element.checkVisibility()).map(element => {
   const style = getComputedStyle(element), box = element.getBoundingClientRect();
   return [element.localName, box.x, box.y, box.width, box.height, style.color, style.backgroundColor, style.fontSize,
     style.letterSpacing, style.textTransform, style.direction, style.opacity, style.visibility,
