@@ -83,7 +83,7 @@
   function name(where) {
     const seen = new Map();
     for (const row of where.querySelectorAll('tr:not([id]), li:not([id])')) {
-      const about = row.querySelector('a[href]')?.getAttribute('href');
+      const about = row.querySelector('a[href]')?.getAttribute('href') ?? row.querySelector('time')?.dateTime;
       if (!about) continue;
       const key = `${row.closest('section')?.getAttribute('aria-labelledby')} ${about}`;
       seen.set(key, (seen.get(key) || 0) + 1);
