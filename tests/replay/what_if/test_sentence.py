@@ -29,6 +29,7 @@ NOBODY = Side(
     recall=None,
     base_rate=None,
     looked_at=0,
+    supplier_days=0.0,
 )
 SOME = replace(NOBODY, suppliers=312, sent=500, most_a_week=3, cancellations=31, warned=20)
 
