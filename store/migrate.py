@@ -48,6 +48,7 @@ def migrate(database_url: str, *, after: bool = False) -> list[str]:
             missing = [path for path in _missing(applied) if after or not applied or not _is_after(path)]
             for path in missing:
                 _apply_patiently(conn, path)
+            _forgive_typing_errors(conn)
             return [path.stem for path in missing]
     except MigrationError:
         raise
@@ -154,6 +155,35 @@ def _apply_by_statement(conn: psycopg.Connection, text: str) -> None:
             conn.execute(statement.encode())
     finally:
         conn.execute("RESET lock_timeout; RESET ROLE")
+
+
+def _forgive_typing_errors(conn: psycopg.Connection) -> None:
+    """Index what the search looks for by trigrams, where Postgres has `pg_trgm` and lets the database's owner add it.
+
+    Without it the search finds what is spelt right. Added later by somebody who may, it is used from the next call on.
+    """
+    if conn.execute(_UNINDEXED).fetchone() != (True,):
+        return
+    try:
+        with conn.transaction():
+            conn.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public")
+        _apply_by_statement(conn, _TRIGRAMS)
+    except (
+        errors.InsufficientPrivilege,
+        errors.FeatureNotSupported,  # this Postgres came without it
+        errors.UndefinedFile,
+        errors.UndefinedObject,  # it is in some other schema
+    ):
+        return
+
+
+_UNINDEXED = """
+SELECT to_regprocedure('success_said_of(text, text, text)') IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_index WHERE indexrelid = to_regclass('idx_suppliers_likeness') AND indisvalid)"""
+_TRIGRAMS = """
+DROP INDEX CONCURRENTLY IF EXISTS idx_suppliers_likeness;
+CREATE INDEX CONCURRENTLY idx_suppliers_likeness ON suppliers
+    USING gin (success_said_of(business_name, first_name, email) gin_trgm_ops)"""
 
 
 def _as_owner(conn: psycopg.Connection) -> None:

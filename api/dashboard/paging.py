@@ -5,30 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
-from math import isfinite
 from uuid import UUID
 
 from api.problems import Problem
-from store.dashboard.population import Moment, Place, Row
-
-
-def place_of(text: str) -> Place:
-    """Read `<weight>|<id>`; empty is the beginning. 422 for anything else."""
-    if not text:
-        return Place()
-    weight, _, supplier_id = text.partition("|")
-    try:
-        place = Place(float(weight), str(UUID(supplier_id)))
-    except ValueError:
-        raise _lost() from None
-    if not isfinite(place.weight):
-        raise _lost()
-    return place
-
-
-def next_place(found: Sequence[Row], page: int) -> str | None:
-    """What to continue after, if more than a page was found."""
-    return f"{found[page - 1]['weight']!r}|{found[page - 1]['id']}" if len(found) > page else None
+from store.dashboard.population import Moment, Row
 
 
 def moment_of(text: str) -> Moment:

@@ -1,40 +1,24 @@
-"""The population: levels over time, movement, distribution, cohorts; and the lists that every mark opens."""
+"""The population: levels over time, movement, distribution, cohorts. Every mark opens a list (api/dashboard/lists)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, time, timedelta
-from http import HTTPStatus
-from typing import Annotated, Any, Literal
-from uuid import UUID
+from datetime import UTC, date, timedelta
+from typing import Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.dashboard.newness import up_to_date
-from api.dashboard.paging import moment_of, next_moment, next_place, place_of
 from api.dashboard.rendering import PageRoute, csv_of, each, page
 from api.dashboard.session import SignedIn
-from api.dashboard.today.page import explained
-from api.problems import Problem
-from api.services import InServices, Services
-from store import audit
+from api.services import InServices
 from store.dashboard import population as store
 from store.times import to_time
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[up_to_date])
 
-PAGE, CSV_PAGE = 50, 1000
 COHORTS = 26
 """Weeks of sign-up that the table shows."""
-Level = Literal["critical", "at_risk", "new", "healthy"]
-Band = Annotated[int | None, Query(ge=0, le=19)]
-SUPPLIER_COLUMNS = (
-    "id", "business_name", "first_name", "email", "phone", "vendor_type", "plan", "level", "since", "score",
-    "churn_probability", "last_login", "next_level", "next_level_at", "timezone", "cohort", "held_until",
-    "email_opt_out", "all_opt_out", "cancelled",
-)  # fmt: skip
-CHANGE_COLUMNS = ("at", "id", "business_name", "previous", "level", "score", "why")
 
 
 @router.get("/dashboard/population")
@@ -150,153 +134,3 @@ def cohorts(standing: list[dict[str, Any]]) -> list[dict[str, Any]]:
     weeks = sorted((week for week in found if week), reverse=True)[:COHORTS]
     order: list[date | None] = [*weeks, *([None] if None in found else [])]
     return [{"week": week, "total": sum(found[week].values()), **found[week]} for week in order]
-
-
-# lists -----------------------------------------------------------------------------------------------
-
-
-@router.get("/dashboard/suppliers")
-async def suppliers(
-    request: Request,
-    agent: SignedIn,
-    services: InServices,
-    q: Annotated[str, Query(max_length=200)] = "",
-    level: Level | Literal[""] = "",
-    band: str = "",
-    week: str = "",
-    after: str = "",
-    format: Literal["", "csv"] = "",  # noqa: A002 - the address's word
-) -> Response:
-    """A list of suppliers: what a search found, or whom the filters leave."""
-    wanted = _supplier_filter(level, band, week)
-    if format == "csv":
-        lines = _searched(services, agent, q) if q.strip() else _all_suppliers(services, agent, wanted)
-        await _log_export(services, agent, "suppliers", request)
-        return csv_of("suppliers", SUPPLIER_COLUMNS, lines)
-    async with services.transaction(agent) as conn:
-        if q.strip():
-            ids, more = await store.find(conn, q, PAGE), None
-        else:
-            found = await store.suppliers(conn, wanted, place_of(after), PAGE + 1)
-            ids = [row["id"] for row in found[:PAGE]]
-            more = next_place(found, PAGE)
-        known = await store.describe(conn, ids)
-    rows = [known[supplier_id] for supplier_id in ids if supplier_id in known]
-    name = "_supplier_rows" if after else "suppliers"
-    return page(request, name, rows=rows, more=more, q=q, level=level, band=band, week=week)
-
-
-@router.get("/dashboard/search")
-async def search(
-    request: Request, agent: SignedIn, services: InServices, q: Annotated[str, Query(max_length=200)] = ""
-) -> Response:
-    """What the search box shows while somebody types."""
-    async with services.transaction(agent) as conn:
-        ids = await store.find(conn, q, 8)
-        known = await store.describe(conn, ids)
-    return page(request, "_found", rows=[known[one] for one in ids if one in known], q=q)
-
-
-@router.get("/dashboard/changes")
-async def changes(
-    request: Request,
-    agent: SignedIn,
-    services: InServices,
-    previous: Annotated[Level | Literal["", "first"], Query(alias="from")] = "",
-    level: Annotated[Level | Literal[""], Query(alias="to")] = "",
-    worse: Literal["", "1"] = "",
-    days: Annotated[int, Query(ge=1, le=3660)] = 1,
-    day: date | None = None,
-    after: str = "",
-    format: Literal["", "csv"] = "",  # noqa: A002 - the address's word
-) -> Response:
-    """Who moved from one level to another, and why."""
-    since = to_time(services.clock.now_ms()) - timedelta(days=days)
-    start = moment_of(after)
-    if day is not None:
-        since = datetime.combine(day, time(), UTC)
-        start = start if after else store.Moment(since + timedelta(days=1), str(UUID(int=0)))
-    elif days > 1:  # whole days, as the chart and the matrix count them
-        since = datetime.combine(since.astimezone(UTC).date(), time(), UTC)
-    wanted = store.ChangeFilter(
-        since=since,
-        previous={"": None, "first": ""}.get(previous, previous),
-        level=level or None,
-        worse_only=bool(worse),
-    )
-    if format == "csv":
-        await _log_export(services, agent, "changes", request)
-        return csv_of("changes", CHANGE_COLUMNS, _all_changes(services, agent, wanted, start))
-    async with services.transaction(agent) as conn:
-        found = await store.level_changes(conn, wanted, start, PAGE + 1)
-        rows = await explained(conn, found[:PAGE], services.letters)
-    more = next_moment(found, PAGE, "at")
-    name = "_change_rows" if after else "changes"
-    return page(
-        request, name, rows=rows, more=more, previous=previous, level=level, worse=worse, days=days, day=day
-    )
-
-
-async def _all_suppliers(
-    services: Services, agent: SignedIn, wanted: store.SupplierFilter
-) -> AsyncIterator[dict[str, Any]]:
-    """Page by page, each in a transaction of its own: a long download holds nothing."""
-    after = store.Place()
-    while True:
-        async with services.transaction(agent) as conn:
-            found = await store.suppliers(conn, wanted, after, CSV_PAGE)
-            known = await store.describe(conn, [row["id"] for row in found])
-        for row in found:
-            if row["id"] in known:
-                yield known[row["id"]]
-        if len(found) < CSV_PAGE:
-            return
-        after = store.Place(found[-1]["weight"], found[-1]["id"])
-
-
-async def _searched(services: Services, agent: SignedIn, term: str) -> AsyncIterator[dict[str, Any]]:
-    async with services.transaction(agent) as conn:
-        ids = await store.find(conn, term, CSV_PAGE)
-        known = await store.describe(conn, ids)
-    for supplier_id in ids:
-        if supplier_id in known:
-            yield known[supplier_id]
-
-
-async def _all_changes(
-    services: Services, agent: SignedIn, wanted: store.ChangeFilter, after: store.Moment
-) -> AsyncIterator[dict[str, Any]]:
-    while True:
-        async with services.transaction(agent) as conn:
-            found = await store.level_changes(conn, wanted, after, CSV_PAGE)
-            rows = await explained(conn, found, services.letters)
-        for row in rows:
-            why = "; ".join(f"{component} {delta:+.1f}" for component, delta, _ in row["causes"])
-            why = "their first 14 days are over" if row["ended"] else why
-            yield row | {"why": why, "business_name": (row["supplier"] or {}).get("business_name")}
-        if len(found) < CSV_PAGE:
-            return
-        after = store.Moment(found[-1]["at"], found[-1]["id"])
-
-
-async def _log_export(services: Services, agent: SignedIn, table: str, request: Request) -> None:
-    """A download of many suppliers' data is noted."""
-    filters = {name: value for name, value in request.query_params.items() if name != "q"}
-    async with services.transaction(agent) as conn:
-        actor = audit.Actor(agent.role, agent.subject)
-        await audit.log(
-            conn, actor, "dashboard.export", None, services.clock.now_ms(), table=table, filters=filters
-        )
-
-
-def _supplier_filter(level: str, band: str, week: str) -> store.SupplierFilter:
-    try:
-        number = int(band) if band else None
-        cohort = date.fromisoformat(week) if week and week != "unknown" else None
-    except ValueError:
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "this address has a filter that nobody knows"
-        ) from None
-    if number is not None and number not in store.BANDS:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "a score lies between 0 and 100")
-    return store.SupplierFilter(level or None, number, cohort, unknown_cohort=week == "unknown")

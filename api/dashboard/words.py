@@ -84,6 +84,9 @@ SAID = {
     "activated": "It is in force: everything goes over to it within 10 seconds.",
     "dropped": "The draft is dropped: nothing of it is left.",
     "rolled_back": "It is in force again, as a new version: everything goes over to it within 10 seconds.",
+    "selection": "It is done for everybody in the selection whom it changes.",
+    "view_kept": "The view is kept; it stands above the list.",
+    "view_dropped": "The view is forgotten.",
     "published": "The letter is published again, to the topic it came from.",
 }
 """What a page says after something was done, by the `said` in its address."""

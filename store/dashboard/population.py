@@ -7,8 +7,8 @@ the next one begins after the last row's `Place`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg.rows import dict_row
 
@@ -28,6 +28,8 @@ BANDS = range(20)
 """Bands of five points: 0 is 0 to 4, 19 is 95 to 100."""
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+LIKE = 4
+"""Where the search puts those that are only like what was asked for."""
 UNFOLDED = 5000
 """So many rows of tallies are read without being folded first."""
 
@@ -48,14 +50,11 @@ class Moment:
     id: str = LAST_ID
 
 
-@dataclass(frozen=True, slots=True)
-class SupplierFilter:
-    """Which suppliers a list shows; what is not given does not narrow it. `cohort` is a Monday, or `unknown`."""
+class Found(NamedTuple):
+    """Ids of suppliers that a search found; `near` if none is just so, and these are like it."""
 
-    level: str | None = None
-    band: int | None = None
-    cohort: date | None = None
-    unknown_cohort: bool = False
+    ids: list[str]
+    near: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +97,10 @@ async def fold_tallies(conn: AsyncConnection) -> int:
     return int((await rows(conn, SQL["fold_tallies"]))[0]["folded"])
 
 
-async def suppliers(conn: AsyncConnection, wanted: SupplierFilter, after: Place, most: int) -> list[Row]:
-    """A page of suppliers, the heaviest first: `id, weight`; `describe` says who they are."""
-    levels = [wanted.level] if wanted.level else list(LEVELS)
-    parameters: dict[str, Any] = {"before": after.weight, "id": after.id, "most": most, "levels": levels}
-    if wanted.cohort or wanted.unknown_cohort:
-        lowest, highest = (wanted.band, wanted.band) if wanted.band is not None else (BANDS[0], BANDS[-1])
-        parameters |= {"cohort": wanted.cohort, "lowest": lowest, "highest": highest}
-        return await rows(conn, SQL["standings_of_cohort"], parameters)
-    if wanted.band is not None:
-        return await rows(conn, SQL["standings_of_band"], parameters | {"band": wanted.band})
-    if wanted.level:
-        return await rows(conn, SQL["standings_of_level"], parameters | {"level": wanted.level})
-    return await rows(conn, SQL["standings_of_all"], parameters)
-
-
-async def find(conn: AsyncConnection, term: str, most: int) -> list[str]:
-    """Ids of suppliers whose id, address or name fits, the best first; needs an agent's claims."""
-    term = term.replace("\x00", "")
-    return [found["id"] for found in await rows(conn, SQL["find"], {"term": term, "most": most})]
+async def find(conn: AsyncConnection, term: str, most: int) -> Found:
+    """Suppliers whose id, address or name fits, the best first; needs an agent's claims."""
+    found = await rows(conn, SQL["find"], {"term": term.replace("\x00", ""), "most": most})
+    return Found([row["id"] for row in found], any(row["place"] == LIKE for row in found))
 
 
 async def describe(conn: AsyncConnection, ids: Sequence[str]) -> dict[str, Row]:

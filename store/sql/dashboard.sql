@@ -21,32 +21,9 @@ SELECT success_fold_tallies() AS folded
 -- Whether there is enough to fold that it is worth it.
 SELECT count(*) > %(most)s AS enough FROM (SELECT 1 FROM message_tallies WHERE backend <> 0 LIMIT %(most)s + 1) some_rows
 
--- name: standings_of_all
-SELECT supplier_id::text AS id, weight FROM supplier_standings
-WHERE (weight, supplier_id) < (%(before)s, %(id)s::uuid)
-ORDER BY weight DESC, supplier_id DESC LIMIT %(most)s
-
--- name: standings_of_level
-SELECT supplier_id::text AS id, weight FROM supplier_standings
-WHERE level = %(level)s AND (weight, supplier_id) < (%(before)s, %(id)s::uuid)
-ORDER BY weight DESC, supplier_id DESC LIMIT %(most)s
-
--- name: standings_of_band
--- Bands from .. to (five points each); a level may narrow them.
-SELECT supplier_id::text AS id, weight FROM supplier_standings
-WHERE band = %(band)s AND (weight, supplier_id) < (%(before)s, %(id)s::uuid)
-    AND level = ANY(%(levels)s)
-ORDER BY weight DESC, supplier_id DESC LIMIT %(most)s
-
--- name: standings_of_cohort
-SELECT supplier_id::text AS id, weight FROM supplier_standings
-WHERE cohort = coalesce(%(cohort)s::date, '-infinity') AND (weight, supplier_id) < (%(before)s, %(id)s::uuid)
-    AND level = ANY(%(levels)s) AND band BETWEEN %(lowest)s AND %(highest)s
-ORDER BY weight DESC, supplier_id DESC LIMIT %(most)s
-
 -- name: find
--- By id, address or name; the best match first.
-SELECT supplier_id::text AS id FROM success_find_suppliers(%(term)s, %(most)s) ORDER BY place, supplier_id
+-- By id, address or name; the best match first. Place 4: like what was asked for, since nothing is just so.
+SELECT supplier_id::text AS id, place FROM success_find_suppliers(%(term)s, %(most)s) ORDER BY place, supplier_id
 
 -- name: describe
 -- What lists show of suppliers. A hold holds until its end.

@@ -9,7 +9,8 @@ STATEMENTS = (
     """INSERT INTO suppliers (id, email, first_name, business_name, vendor_type, timezone, plan, signed_up_at)
     SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'supplier-' || n || '@example.com',
         (ARRAY['Sarah', 'Emma', 'Priya', 'Tom', 'Leo'])[1 + n % 5],
-        (ARRAY['Golden', 'Silver', 'Copper', 'Ivory', 'Rose'])[1 + n % 5] || ' Weddings ' || n, 'photographer',
+        (ARRAY['Golden', 'Silver', 'Copper', 'Ivory', 'Rose'])[1 + n % 5] || ' Weddings ' || n,
+        CASE WHEN n % 200 = 0 THEN 'florist' ELSE 'photographer' END,
         'Europe/London', (ARRAY['free', 'starter', 'professional', 'scale'])[1 + n % 4],
         '2025-06-01Z'::timestamptz + n * interval '20 minutes'
     FROM generate_series(1, {suppliers}) n""".replace("{suppliers}", str(SUPPLIERS)),
@@ -52,6 +53,12 @@ STATEMENTS = (
     SELECT gen_random_uuid(), id, now(), 'emma', 'a note' FROM suppliers""",
     """INSERT INTO supplier_holds (supplier_id, held_at, held_by) SELECT id, now(), 'emma' FROM suppliers
     WHERE id::text NOT LIKE '%5'""",
+    """INSERT INTO supplier_tags (supplier_id, tag, at, tagged_by)
+    SELECT id, tag, now(), 'emma' FROM (SELECT id, row_number() OVER () AS n FROM suppliers) s,
+        unnest(ARRAY['spring', 'wave']) tag
+    WHERE n % CASE tag WHEN 'spring' THEN 500 ELSE 10 END = 0""",
+    """INSERT INTO list_views (id, agent, name, query, shared, at)
+    SELECT gen_random_uuid(), 'agent ' || n, 'view', '', n % 100 = 0, now() FROM generate_series(1, 3000) n""",
     """INSERT INTO outbox (topic, key, value, published_at)
     SELECT 'success.interventions', id::text, '{}', now() FROM suppliers""",
     """INSERT INTO dead_letters_published (partition, position, stamp, at, published_by)

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from store.dashboard.lists import ORDERS, Wanted, page_of
 from store.dashboard.population import END_OF_TIME, LAST_ID
 from store.queries import load
 
@@ -31,11 +32,6 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
         "fold_tallies": {},
         "end_newness": {"until": SINCE},
         "unfolded": {"most": 5000},
-        "standings_of_all": PAGE,
-        "standings_of_level": PAGE | {"level": "healthy"},
-        "standings_of_band": PAGE | {"band": 19, "levels": ["healthy"]},
-        "standings_of_cohort": PAGE
-        | {"cohort": date(2025, 7, 7), "levels": ["critical", "at_risk"], "lowest": 0, "highest": 19},
         "find": {"term": "golden", "most": 8},
         "describe": {"ids": SOME},
         "call_candidates": PAGE,
@@ -46,6 +42,17 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
         "causes": {"ids": SOME, "seqs": [2] * len(SOME)},
         "calls_booked": {"since": SINCE, "until": UNTIL, "most": 12},
         "calls_wanted": {"since": SINCE, "most": 12},
+    },
+    "dashboard_lists": {
+        "labels": {"ids": SOME},
+        "choices": {"most": 200},
+        "known": {"ids": SOME},
+        "tagged": {"ids": SOME, "tag": "spring"},
+        "tag": {"ids": SOME, "tag": "autumn", "at": SINCE, "by": "emma"},
+        "untag": {"ids": SOME, "tag": "spring"},
+        "views": {"agent": "emma", "most": 60},
+        "keep_view": {"id": ONE, "agent": "emma", "name": "n", "query": "", "shared": False, "at": SINCE},
+        "drop_view": {"id": ONE, "agent": "emma"},
     },
     "dashboard_messages": {
         "funnel": DAYS,
@@ -180,6 +187,31 @@ def test_a_query_touches_few_rows(conn: psycopg.Connection, file: str, name: str
     assert touched(plan) <= MOST_ROWS
 
 
+FILTERS = {
+    "nothing": (Wanted(), 0),
+    "level": (Wanted(level="at_risk"), 3600),
+    "plan": (Wanted(plan="scale"), 3000),
+    "a rare trade": (Wanted(trade="florist"), 60),
+    "the usual trade": (Wanted(trade="photographer"), 0),
+    "week and level": (Wanted(cohort=date(2025, 7, 7), level="critical"), 300),
+    "a rare tag": (Wanted(tag="spring"), 400),
+}
+"""And how many they leave, where that is a few: in an order other than theirs those may be sorted."""
+PLACES = {"weight": "1.5", "name": "golden weddings 5", "score": "9|47", "since": "2026-01-10T00:00:00+00:00"}
+PLACES["week"] = "2025-09-01|1.5"
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+def test_a_list_in_any_order_looks_at_few_rows(conn: psycopg.Connection, filters: str) -> None:
+    wanted, left = FILTERS[filters]
+    for order in [*ORDERS, *(f"-{order}" for order in ORDERS)]:
+        for after in ("", f"{PLACES[order.removeprefix('-')]}|{ONE}"):
+            query, values = page_of(wanted, order, after, 51)
+            plan = explained(conn, "ANALYZE, TIMING OFF, ", query.as_string(conn), values)
+            assert whole_reads(plan) == [], (order, after)
+            assert touched(plan) <= 2 * left + MOST_ROWS, (order, after, plan)
+
+
 @pytest.mark.parametrize(
     ("term", "most_blocks"),
     [
@@ -187,7 +219,8 @@ def test_a_query_touches_few_rows(conn: psycopg.Connection, file: str, name: str
         ("golden wed", 3000),
         (ONE, 200),
         ("weddings", 3000),
-        ("zzz nobody", 200),
+        ("zzz nobody", 400),
+        ("golen", 3000),
     ],
 )
 def test_a_search_looks_at_few_blocks(conn: psycopg.Connection, term: str, most_blocks: int) -> None:
@@ -199,7 +232,7 @@ def test_a_search_looks_at_few_blocks(conn: psycopg.Connection, term: str, most_
 
 
 def test_a_plan_without_its_index_is_noticed(conn: psycopg.Connection) -> None:
-    plan = explained(conn, "", "SELECT * FROM suppliers WHERE vendor_type = 'florist' LIMIT 5", {})
+    plan = explained(conn, "", "SELECT * FROM suppliers WHERE timezone = 'Nowhere' LIMIT 5", {})
     assert whole_reads(plan) == ["Seq Scan on suppliers"]
     plan = explained(conn, "", "SELECT count(*) FROM supplier_standings WHERE weight > 0 OR band > 0", {})
     assert whole_reads(plan) != []

@@ -86,6 +86,8 @@ ROWS: dict[str, tuple[str, str]] = {
         AGENTS,
         "INSERT INTO supplier_notes (id, supplier_id, at, noted_by, note) VALUES ({who}, {who}, now(), 'Kim', 'n')",
     ),
+    "supplier_tags": (AGENTS, "INSERT INTO supplier_tags VALUES ({who}, 'spring', now(), 'Kim')"),
+    "list_views": (AGENTS, "INSERT INTO list_views VALUES ({who}, {who}::text, 'View', '', true, now())"),
     "supplier_standings": (AGENTS, "UPDATE customer_health SET seq = 1 WHERE supplier_id = {who}"),
     "level_changes": (AGENTS, "UPDATE customer_health SET seq = 2 WHERE supplier_id = {who}"),
     "config_drafts": (
