@@ -109,7 +109,7 @@ $$ SELECT regexp_replace(public.success_fold(coalesce(business_name, '') || ' ' 
                                       || coalesce(email, '')), '[^[:alnum:]]+', ' ', 'g') $$;
 
 -- At most `most` suppliers whose id (six digits of it are enough), address or name begins with `term`, then those who have
--- all its words; if there are none (`place` 4), those with words like them, where Postgres has pg_trgm.
+-- all its words; if there are none (`place` 4), the likest of some hundred with words like them, where Postgres has pg_trgm.
 CREATE OR REPLACE FUNCTION success_find_suppliers(term TEXT, most INT) RETURNS TABLE (supplier_id UUID, place INT)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = public, pg_temp SET gin_fuzzy_search_limit = 5000 AS
@@ -155,6 +155,7 @@ BEGIN
     END IF;
     PERFORM set_config('pg_trgm.word_similarity_threshold', '0.4', true);
     RETURN QUERY EXECUTE format(
-        'SELECT id, 4 FROM suppliers WHERE %s ORDER BY %s DESC, id LIMIT %s', near, likeness, most);
+        'SELECT id, 4 FROM (SELECT * FROM suppliers WHERE %s LIMIT 500) found ORDER BY %s DESC, id LIMIT %s',
+        near, likeness, most);
 END
 $$;
