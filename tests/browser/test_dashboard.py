@@ -240,7 +240,7 @@ async def test_filters_are_in_the_address_and_more_comes_at_a_click(
         await add_changes(world, supplier_id, (now_ms() - DAY, 20, "critical"))
     await sign_in()
     await page.goto(f"{api_url}/dashboard/suppliers?week=2023-05-01")
-    await page.get_by_label("Level").select_option("critical")
+    await page.get_by_role("combobox", name="Level").select_option("critical")
     await page.get_by_role("button", name="Filter").click()
     await page.wait_for_url(re.compile("level=critical.*week=2023-05-01"))
     await expect(page.locator("a.who")).to_have_count(50)

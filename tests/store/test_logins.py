@@ -58,6 +58,8 @@ def logins(stack) -> Iterator[dict[str, str]]:
 def test_the_owners_login_migrates_and_every_service_has_a_login(logins: dict[str, str]) -> None:
     assert logins.keys() == {"owner", *SERVICES}
     assert migrate(logins["owner"]) == []
+    with psycopg.connect(logins["owner"]) as conn:  # pg_trgm needs no more than that
+        assert conn.execute("SELECT to_regclass('idx_suppliers_likeness') IS NOT NULL").fetchone() == (True,)
 
 
 @pytest.mark.parametrize("service", SERVICES)
