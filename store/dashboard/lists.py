@@ -208,11 +208,6 @@ async def lock(conn: AsyncConnection, ids: Sequence[str]) -> set[str]:
     return {row["id"] for row in await rows(conn, SQL["known"], {"ids": list(ids)})}
 
 
-async def tagged(conn: AsyncConnection, ids: Sequence[str], word: str) -> set[str]:
-    """Which of these have the tag."""
-    return {row["id"] for row in await rows(conn, SQL["tagged"], {"ids": list(ids), "tag": word})}
-
-
 async def tag(conn: AsyncConnection, actor: Actor, ids: Sequence[str], word: str, at: datetime) -> None:
     """Give these suppliers a tag."""
     await conn.execute(SQL["tag"], {"ids": list(ids), "tag": word, "at": at, "by": actor.id})

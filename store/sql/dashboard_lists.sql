@@ -32,9 +32,6 @@ UNION ALL SELECT 'tag', said FROM tags WHERE said IS NOT NULL
 -- Which of these suppliers there are, locked one after the other.
 SELECT id::text AS id FROM suppliers WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 
--- name: tagged
-SELECT supplier_id::text AS id FROM supplier_tags WHERE supplier_id = ANY(%(ids)s::uuid[]) AND tag = %(tag)s
-
 -- name: tag
 INSERT INTO supplier_tags (supplier_id, tag, at, tagged_by)
 SELECT id, %(tag)s, %(at)s, %(by)s FROM unnest(%(ids)s::uuid[]) AS id

@@ -115,22 +115,19 @@ async def do(
 
 async def look_at(conn: AsyncConnection, act: Act, ids: Sequence[str], word: str, now: datetime) -> Outlook:
     """Whom an act would change as they are now, and why not the others."""
-    there = await population.describe(conn, ids)
-    tagged = await lists.tagged(conn, ids, word)
+    there = {row["id"]: row for row in await described(conn, ids)}
     left = {
-        one: why
-        for one in ids
-        if (why := _why_not(act, there[one], one in tagged, now) if one in there else GONE)
+        one: why for one in ids if (why := _why_not(act, there[one], word, now) if one in there else GONE)
     }
     return Outlook([one for one in ids if one not in left], left)
 
 
-def _why_not(act: Act, row: dict[str, Any], tagged: bool, now: datetime) -> str | None:
+def _why_not(act: Act, row: dict[str, Any], word: str, now: datetime) -> str | None:
     match act:
         case "tag":
-            return "tagged so already" if tagged else None
+            return "tagged so already" if word in row["tags"] else None
         case "untag":
-            return None if tagged else "not tagged so"
+            return None if word in row["tags"] else "not tagged so"
         case "hold":
             return "held already" if row["held_until"] and row["held_until"] > now else None
 

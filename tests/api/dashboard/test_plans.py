@@ -47,7 +47,6 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
         "labels": {"ids": SOME},
         "choices": {"most": 200},
         "known": {"ids": SOME},
-        "tagged": {"ids": SOME, "tag": "spring"},
         "tag": {"ids": SOME, "tag": "autumn", "at": SINCE, "by": "emma"},
         "untag": {"ids": SOME, "tag": "spring"},
         "views": {"agent": "emma", "most": 60},
