@@ -67,7 +67,11 @@ class Large:
 
     def fitting(self, wanted: Wanted, order: str) -> list[str]:
         """The same in Python."""
-        narrowed = {name: value for name, value in asdict(wanted).items() if value and name != "tag"}
+        narrowed = {
+            name: value
+            for name, value in asdict(wanted).items()
+            if name != "tag" and value is not None and value is not False
+        }
         rows = [
             row
             for row in self.everybody
