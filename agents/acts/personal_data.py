@@ -41,6 +41,7 @@ ABOUT = {
     "shadow_interventions": "What a policy that is being tried would have sent you; nothing of it was sent.",
     "supplier_notes": "What our team noted about you.",
     "supplier_tags": "Short words by which our team finds you in lists.",
+    "supplier_owners": "Who of our team looks after you.",
     "level_changes": "When the level of that score changed.",
     "supplier_standings": "Where you stand in our team's lists: level, band of points, since when, weight.",
     "audit_log": "Who looked at or changed what of yours, through the API or the command line.",

@@ -19,6 +19,7 @@ from api.dashboard.rules import trial as rules_trial
 from api.dashboard.session import SignedIn
 from api.dashboard.system import page as system
 from api.dashboard.today import page as today
+from api.dashboard.today import tasks
 from api.problems import Problem
 
 _elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -44,6 +45,7 @@ for _part in (
     login,
     oidc,
     today,
+    tasks,
     population,
     *_LISTS,
     supplier,

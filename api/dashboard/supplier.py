@@ -15,6 +15,7 @@ from api.dashboard.rendering import PageRoute, csv_of, each, page, points
 from api.dashboard.session import SignedIn
 from api.dashboard.timeline import messages_of, timeline
 from api.dashboard.today.calling import churn_reasons, snapshot_of
+from api.dashboard.today.listing import to_do
 from api.dashboard.today.priority import local_time, priority
 from api.dashboard.writing import SupplierId, message_options, waiting
 from api.dashboard.written import words_of
@@ -66,6 +67,7 @@ async def supplier(
         facts = await lists.call_facts(conn, [found["id"]])
         options = await message_options(conn, services, found, now_ms) if found["seq"] else []
         taken = await call_store.taken(conn, now_ms)
+        tasks = await to_do(conn, found["id"], now, services)
     policy = services.policy
     times = propose(now_ms, taken, policy.calls, found["timezone"], policy.hours, TIMES)
     snapshot = snapshot_of(found)
@@ -83,6 +85,7 @@ async def supplier(
         older=older,
         texts=texts,
         calls=calls,
+        tasks=tasks,
         urgency=priority(facts[0], now, policy.hours) if facts else None,
         advice=recommend(snapshot, policy.rules)[:ADVICE] if snapshot else [],
         way=way_up(snapshot, policy.rules) if snapshot else None,

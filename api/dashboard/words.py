@@ -67,6 +67,14 @@ CALL_STATUSES = {
     "cancelled": "cancelled",
     "no_show": "missed",
 }
+TASK_OUTCOMES = {
+    "resolved": "It helped",
+    "follow_up_needed": "Follow up in a week",
+    "no_answer": "No answer",
+    "escalated": "Passed on",
+    "not_needed": "Not needed",
+}
+"""How a call that was to be made went."""
 OUTCOMES = {"resolved": "resolved", "escalated": "escalated", "follow_up_needed": "follow-up needed"}
 SAID = {
     "held": "Messages to them are held. What falls due meanwhile is not sent later.",
@@ -81,6 +89,13 @@ SAID = {
     "booked": "The call is booked; they get an invitation by email.",
     "requested": "None of these times fits: the call waits for a time.",
     "call_changed": "The call is changed.",
+    "task_done": "Done, and noted.",
+    "follow_up": "Done, and noted. A call to follow it up is a task in a week.",
+    "not_answered": "Noted that nobody answered: it comes back on the next working day.",
+    "put_off": "Put off: it comes back on that day.",
+    "taken": "They are in your book now, with whatever is to be done for them.",
+    "given_back": "They are the team's again.",
+    "task_added": "The call is on the list.",
     "activated": "It is in force: everything goes over to it within 10 seconds.",
     "dropped": "The draft is dropped: nothing of it is left.",
     "rolled_back": "It is in force again, as a new version: everything goes over to it within 10 seconds.",

@@ -147,8 +147,3 @@ async def causes(conn: AsyncConnection, changes: Sequence[Row]) -> dict[tuple[st
 async def calls_booked(conn: AsyncConnection, since: datetime, until: datetime, most: int) -> list[Row]:
     """Calls that begin in [since, until), in order."""
     return await rows(conn, SQL["calls_booked"], {"since": since, "until": until, "most": most})
-
-
-async def calls_wanted(conn: AsyncConnection, since: datetime, most: int) -> list[Row]:
-    """Calls that suppliers asked for since then and that have no time yet, the newest first."""
-    return await rows(conn, SQL["calls_wanted"], {"since": since, "most": most})

@@ -93,7 +93,7 @@ async def written(conn: AsyncConnection, supplier_id: str, message_ids: Sequence
 
 
 async def open_calls(conn: AsyncConnection, supplier_id: str) -> list[Row]:
-    """Calls and tasks that wait, those with a time first."""
+    """Calls that are booked, the next first."""
     return await rows(conn, SQL["open_calls"], {"supplier": supplier_id, "most": MOST_CALLS})
 
 

@@ -142,7 +142,9 @@ async def ahead(conn: AsyncConnection, supplier_id: str, now_ms: int) -> list[Ca
 async def close_offers(conn: AsyncConnection, supplier_id: str, now_ms: int) -> str | None:
     """Complete the supplier's open offers of a call; returns the intervention of the newest, if there was one."""
     rows = await conn.execute(SQL["close_offers"], {"supplier": supplier_id, "now": _time(now_ms)})
-    offers = [(created_at, intervention) for intervention, created_at in await rows.fetchall()]
+    offers = [
+        (created_at, intervention) for intervention, created_at in await rows.fetchall() if intervention
+    ]
     return max(offers)[1] if offers else None
 
 

@@ -26,12 +26,12 @@ WHERE supplier_id = %(supplier)s AND interaction_type <> 'churn_prevention' AND 
     AND (scheduled_at IS NULL OR coalesce(ends_at, scheduled_at + interval '15 minutes') > %(now)s)
 
 -- name: close_offers
--- Offers of a call that they have taken up; the call carries the offer's id on.
+-- Offers of a call that they have taken up, and calls that agents meant to make; the call carries the offer's id on.
 UPDATE support_interactions
 SET status = 'completed', completed_at = %(now)s, outcome = 'resolved', updated_at = %(now)s
 WHERE supplier_id = %(supplier)s AND interaction_type = 'churn_prevention' AND status = 'scheduled'
     AND scheduled_at IS NULL
-RETURNING coalesce(intervention_id, id)::text, created_at
+RETURNING coalesce(intervention_id, CASE WHEN added_by IS NULL THEN id END)::text, created_at
 
 -- name: ahead
 SELECT id::text AS id, supplier_id::text AS supplier_id, interaction_type, status, scheduled_at, ends_at,

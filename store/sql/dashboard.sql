@@ -48,23 +48,27 @@ WHERE level <> 'healthy' AND level <> 'new' AND weight > 0
 ORDER BY weight DESC, supplier_id DESC LIMIT %(most)s
 
 -- name: call_facts
--- What speaks for and against calling each of them now.
-SELECT s.id::text AS id, s.business_name, s.first_name, s.email, s.phone, s.timezone, s.all_opt_out, s.paused_until,
-    coalesce(h.facts ->> 'plan', s.plan) AS plan, success_plan_value(coalesce(h.facts ->> 'plan', s.plan)) AS value,
-    h.health_score AS score, h.risk_level AS level, st.since, h.churn_probability, h.last_login,
-    coalesce((h.facts ->> 'cancelled')::boolean, false) AS cancelled, h.facts,
+-- What speaks for and against calling each of them now, and what to talk about. Of who has not done anything yet, little.
+SELECT s.id::text AS id, s.business_name, s.first_name, s.email, s.phone, s.timezone, s.locale, s.all_opt_out, s.email_opt_out,
+    s.paused_until, coalesce(h.facts ->> 'plan', s.plan) AS plan,
+    success_plan_value(coalesce(h.facts ->> 'plan', s.plan)) AS value,
+    h.health_score AS score, h.risk_level AS level, st.level AS counted_as, st.since, h.churn_probability, h.last_login,
+    coalesce((h.facts ->> 'cancelled')::boolean, false) AS cancelled, h.facts, h.breakdown,
     (SELECT o.until FROM supplier_holds o WHERE o.supplier_id = s.id) AS held_until,
-    c.booked, c.asked, c.last_done, c.last_missed,
+    (SELECT w.owner FROM supplier_owners w WHERE w.supplier_id = s.id) AS owner,
+    c.booked, c.asked, c.last_done, c.last_missed, c.last_declined, c.tasks,
     (SELECT max(coalesce(i.clicked_at, i.opened_at)) FROM success_interventions i WHERE i.supplier_id = s.id) AS last_read
 FROM suppliers s
-JOIN supplier_standings st ON st.supplier_id = s.id
-JOIN customer_health h ON h.supplier_id = s.id
+LEFT JOIN supplier_standings st ON st.supplier_id = s.id
+LEFT JOIN customer_health h ON h.supplier_id = s.id
 LEFT JOIN LATERAL (
     SELECT min(k.scheduled_at) FILTER (WHERE k.status = 'scheduled') AS booked,
         min(k.created_at) FILTER (WHERE k.status = 'scheduled' AND k.scheduled_at IS NULL
                                   AND k.interaction_type <> 'churn_prevention') AS asked,
-        max(k.completed_at) FILTER (WHERE k.interaction_type <> 'churn_prevention') AS last_done,
-        max(k.scheduled_at) FILTER (WHERE k.status = 'no_show') AS last_missed
+        max(k.completed_at) FILTER (WHERE k.interaction_type <> 'churn_prevention' OR k.done_by IS NOT NULL) AS last_done,
+        max(k.scheduled_at) FILTER (WHERE k.status = 'no_show') AS last_missed,
+        max(k.updated_at) FILTER (WHERE k.status = 'cancelled' AND k.done_by IS NOT NULL) AS last_declined,
+        count(*) FILTER (WHERE k.status = 'scheduled' AND k.scheduled_at IS NULL) AS tasks
     FROM support_interactions k WHERE k.supplier_id = s.id) c ON true
 WHERE s.id = ANY(%(ids)s::uuid[])
 
@@ -95,11 +99,3 @@ SELECT k.id::text AS id, k.supplier_id::text AS supplier_id, k.interaction_type,
 FROM support_interactions k
 WHERE k.status = 'scheduled' AND k.scheduled_at >= %(since)s AND k.scheduled_at < %(until)s
 ORDER BY k.scheduled_at LIMIT %(most)s
-
--- name: calls_wanted
--- Asked for by suppliers, and without a time yet.
-SELECT k.id::text AS id, k.supplier_id::text AS supplier_id, k.interaction_type, k.created_at, k.urgency
-FROM support_interactions k
-WHERE k.status = 'scheduled' AND k.scheduled_at IS NULL AND k.interaction_type <> 'churn_prevention'
-    AND k.created_at >= %(since)s
-ORDER BY k.created_at DESC LIMIT %(most)s

@@ -75,9 +75,10 @@ WHERE supplier_id = %(supplier)s AND at < %(before)s
 ORDER BY at DESC LIMIT %(most)s
 
 -- name: open_calls
+-- Those with a time; the others are tasks (dashboard_tasks.sql).
 SELECT id::text AS id, interaction_type, status, scheduled_at, ends_at, created_at, notes, urgency, preferred_times
-FROM support_interactions WHERE supplier_id = %(supplier)s AND status = 'scheduled'
-ORDER BY scheduled_at NULLS LAST, created_at LIMIT %(most)s
+FROM support_interactions WHERE supplier_id = %(supplier)s AND status = 'scheduled' AND scheduled_at IS NOT NULL
+ORDER BY scheduled_at, created_at LIMIT %(most)s
 
 -- name: lock
 -- The lock under which delivery decides; nothing comes back for who is not known.

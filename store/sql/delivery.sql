@@ -69,9 +69,18 @@ FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
 WHERE i.id = r.id AND i.status = 'scheduled'
 
 -- name: open_call
--- The agents' task of a support_call; its id is the row's, so that it is opened once.
-INSERT INTO support_interactions (id, supplier_id, interaction_type, status, notes, urgency, created_at)
-VALUES (%(id)s, %(supplier)s, 'churn_prevention', 'scheduled', %(notes)s, 'high', %(now)s)
+-- The agents' task of a support_call; its id is the row's, so that it is opened once. Where a call is to be made already, that
+-- one stays, with the newer words unless they are an agent's own. Delivery holds the supplier's lock.
+WITH open AS (
+    UPDATE support_interactions
+    SET notes = CASE WHEN added_by IS NULL THEN %(notes)s ELSE notes END, intervention_id = %(id)s, updated_at = %(now)s
+    WHERE supplier_id = %(supplier)s AND interaction_type = 'churn_prevention' AND status = 'scheduled' AND scheduled_at IS NULL
+    RETURNING id
+)
+INSERT INTO support_interactions (id, supplier_id, interaction_type, status, notes, urgency, weight, created_at)
+SELECT %(id)s, %(supplier)s, 'churn_prevention', 'scheduled', %(notes)s, 'high',
+    coalesce((SELECT s.weight FROM supplier_standings s WHERE s.supplier_id = %(supplier)s), 0), %(now)s
+WHERE NOT EXISTS (SELECT FROM open)
 ON CONFLICT (id) DO NOTHING
 
 -- name: note_outcome

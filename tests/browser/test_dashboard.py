@@ -91,8 +91,8 @@ async def test_from_the_call_list_to_a_call_that_is_booked(
 ) -> None:
     await someone_at_risk(world, "Amber & Ash Films", churn_probability=0.99)
     await sign_in()
-    calls = page.get_by_role("region", name="Call now")
-    await expect(calls.get_by_text("Overdue for their rhythm of logins").first).to_be_visible()
+    calls = page.get_by_role("region", name="Suggested calls")
+    await expect(calls.get_by_text(re.compile("last logged in on")).first).to_be_visible()
     await calls.get_by_role("link", name="Amber & Ash Films").click()
     await expect(page.get_by_role("heading", name="Amber & Ash Films")).to_be_visible()
     assert await page.evaluate(IS_DRAWN, "score")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from api.dashboard import words
 from api.dashboard.today.priority import Priority, priority
-from scoring.advice.recommend import Recommendation, best
 from scoring.health.churn import explain
 from store.dashboard import population as store
+from store.dashboard import tasks
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from scoring.decisions.policy import Policy
-    from scoring.health.rules import Rules
 
 PAGE = 100
 MOST_PAGES = 5
@@ -26,8 +25,10 @@ MOST_PAGES = 5
 Called = tuple[dict[str, Any], Priority]
 
 
-async def call_list(conn: AsyncConnection, now: datetime, policy: Policy, wanted: int) -> list[Called]:
-    """The `wanted` most urgent calls, most urgent first.
+async def call_list(
+    conn: AsyncConnection, now: datetime, policy: Policy, wanted: int, owner: str | None = None
+) -> list[Called]:
+    """The `wanted` most urgent calls that are nobody's task yet, most urgent first; of `owner`'s suppliers only.
 
     The index orders by risk x value as last noted; reach only takes from that (it is at most 1). So once the last of
     the wanted is at least as urgent as the next supplier of the index could be, nobody further down can be more so.
@@ -35,10 +36,14 @@ async def call_list(conn: AsyncConnection, now: datetime, policy: Policy, wanted
     found: list[Called] = []
     after = store.Place()
     for _ in range(MOST_PAGES):
-        page = await store.call_candidates(conn, after, PAGE)
+        page = await (
+            store.call_candidates(conn, after, PAGE)
+            if owner is None
+            else tasks.candidates_of_owner(conn, owner, after, PAGE)
+        )
         for facts in await store.call_facts(conn, [row["id"] for row in page]):
             urgency = priority(facts, now, policy.hours)
-            if urgency.against is None:
+            if urgency.against is None and not facts["tasks"]:
                 found.append((facts, urgency))
         found.sort(key=lambda one: (-one[1].score, one[0]["id"]))
         if len(page) < PAGE:
@@ -63,10 +68,4 @@ def snapshot_of(row: dict[str, Any]) -> dict[str, Any]:
     if not row.get("facts"):
         return {}
     facts: dict[str, Any] = row["facts"]
-    return facts | {"level": row["level"], "score": row["score"]}
-
-
-def next_step(row: dict[str, Any], rules: Rules) -> Recommendation | None:
-    """The recommendation worth most points to them, if there is one."""
-    snapshot = snapshot_of(row)
-    return best(snapshot, rules) if snapshot else None
+    return facts | {"level": row["level"], "score": row["score"], "breakdown": row["breakdown"]}

@@ -1,19 +1,20 @@
-"""Today: who changed and why, whom to call now, what goes out, what was held back."""
+"""Today: what is to be done, whom else to call, who changed and why, what goes out, what was held back."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.dashboard import words
 from api.dashboard.newness import up_to_date
-from api.dashboard.rendering import PageRoute, csv_of, each, page
+from api.dashboard.rendering import PageRoute, address, csv_of, each, page
 from api.dashboard.session import SignedIn
-from api.dashboard.today.calling import call_list, churn_reasons, next_step
-from api.services import InServices, Services
+from api.dashboard.today.listing import Line, own_lines, put_off_choices, suggested_lines, team_lines
+from api.services import InServices
 from store.dashboard import messages
 from store.dashboard import population as store
 from store.times import to_time
@@ -25,69 +26,80 @@ if TYPE_CHECKING:
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[up_to_date])
 
-TO_CALL, CHANGED, GOING_OUT, CALLS = 10, 12, 8, 12
+TASKS, TO_CALL, CHANGED, GOING_OUT, CALLS = 25, 10, 12, 8, 12
 TO_CALL_CSV = 100
 _DAY = timedelta(days=1)
-_WANTED_SINCE = timedelta(days=14)
 CALL_COLUMNS = (
-    "id", "business_name", "first_name", "phone", "level", "score", "risk", "value", "reach", "urgency", "why",
-    "next_step",
+    "id", "business_name", "first_name", "phone", "channel", "kind", "owner", "due", "level", "score", "risk", "value",
+    "reach", "urgency", "reachable", "why", "would_help",
 )  # fmt: skip
+Book = Literal["", "mine"]
 
 
 @router.get("/dashboard")
-async def today(request: Request, agent: SignedIn, services: InServices) -> Response:
-    """What an agent looks at first in the morning."""
+async def today(request: Request, agent: SignedIn, services: InServices, book: Book = "") -> Response:
+    """What an agent looks at first in the morning; `book`: their own suppliers, or everybody's."""
     now = to_time(services.clock.now_ms())
     midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
+    owner = agent.subject if book else None
     async with services.transaction(agent) as conn:
+        if owner:
+            lines, more = await own_lines(conn, now, services, owner), False
+        else:
+            lines, more = await team_lines(conn, now, services, TASKS)
         found: dict[str, Any] = {
+            "lines": lines,
+            "more_lines": more,
+            "suggested": await suggested_lines(conn, now, services, TO_CALL, owner),
             "levels": _levels(await store.population_moves(conn), midnight),
-            "calls": await _calls(conn, services, now, TO_CALL),
             "changes": await _changes(conn, now, services.letters),
             "booked": await store.calls_booked(conn, midnight, midnight + _DAY, CALLS),
-            "wanted": await store.calls_wanted(conn, now - _WANTED_SINCE, CALLS),
             "outgoing": await messages.outgoing(conn, midnight + _DAY, GOING_OUT),
             "tallies": _tallies(await messages.today(conn, midnight.date())),
         }
-        ids = [row["supplier_id"] for key in ("booked", "wanted", "outgoing") for row in found[key]]
+        ids = [row["supplier_id"] for key in ("booked", "outgoing") for row in found[key]]
         known = await store.describe(conn, ids)
-    return page(request, "today", known=known, today=midnight.date(), **found)
+    return page(
+        request,
+        "today",
+        known=known,
+        today=midnight.date(),
+        book=book,
+        here=address("/dashboard", book=book),
+        put_off=put_off_choices(now, services.policy),
+        new_id=uuid4,
+        **found,
+    )
 
 
 @router.get("/dashboard/calls.csv")
-async def calls_csv(agent: SignedIn, services: InServices) -> Response:
-    """The call list as a table."""
+async def calls_csv(agent: SignedIn, services: InServices, book: Book = "") -> Response:
+    """Calls to make, then those suggested, as a table."""
     now = to_time(services.clock.now_ms())
+    owner = agent.subject if book else None
     async with services.transaction(agent) as conn:
-        found = await _calls(conn, services, now, TO_CALL_CSV)
-    lines = [
-        call["facts"]
-        | {
-            "risk": call["priority"].risk,
-            "value": call["priority"].value,
-            "reach": round(call["priority"].reach, 2),
-            "urgency": round(call["priority"].score, 2),
-            "why": "; ".join([*call["reasons"], *call["priority"].why]),
-            "next_step": call["step"].title if call["step"] else None,
-        }
-        for call in found
-    ]
-    return csv_of("calls", CALL_COLUMNS, each(lines))
+        if owner:
+            found = await own_lines(conn, now, services, owner)
+        else:
+            found, _ = await team_lines(conn, now, services, TO_CALL_CSV)
+        found += await suggested_lines(conn, now, services, TO_CALL_CSV, owner)
+    return csv_of("calls", CALL_COLUMNS, each(_as_row(line) for line in found))
 
 
-async def _calls(conn: AsyncConnection, services: Services, now: datetime, most: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "facts": facts,
-            "priority": urgency,
-            "reasons": [
-                name for name, _ in churn_reasons(facts["facts"], words.Names.of(services.letters))[:2]
-            ],
-            "step": next_step(facts, services.policy.rules),
-        }
-        for facts, urgency in await call_list(conn, now, services.policy, most)
-    ]
+def _as_row(line: Line) -> dict[str, Any]:
+    urgency = line.priority
+    return line.facts | {
+        "channel": line.channel,
+        "kind": line.kind,
+        "due": line.due and line.due.isoformat(),
+        "risk": urgency.risk,
+        "value": urgency.value,
+        "reach": round(urgency.reach, 2),
+        "urgency": round(urgency.score, 2),
+        "reachable": line.reach.words,
+        "why": line.why,
+        "would_help": line.help,
+    }
 
 
 async def _changes(conn: AsyncConnection, now: datetime, letters: Letters) -> list[dict[str, Any]]:

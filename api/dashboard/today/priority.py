@@ -50,20 +50,46 @@ def priority(facts: Mapping[str, Any], now: datetime, hours: Hours) -> Priority:
     return Priority(risk, value, min(1.0, reach), tuple(why))
 
 
+def not_to_do(task: Mapping[str, Any], facts: Mapping[str, Any], now: datetime) -> str | None:
+    """Why a call that is to be made makes no sense now; None if it does.
+
+    What the engine asked for and nobody took over goes by the same grounds as every suggestion; what a person asked
+    for, or took over, ends with who left.
+    """
+    if facts["cancelled"]:
+        return "they have cancelled"
+    if is_asked(task):
+        return None
+    if facts["all_opt_out"]:
+        return "they opted out of everything"
+    if task["added_by"] or facts["owner"]:
+        return None
+    return "they are healthy again" if facts["level"] == "healthy" else _against(facts, now)
+
+
+def is_asked(task: Mapping[str, Any]) -> bool:
+    """Whether the supplier asked for this call."""
+    return bool(task["interaction_type"] != "churn_prevention")
+
+
 def local_time(now: datetime, zone: str | None, fallback: str) -> datetime:
     """What their clock shows; in `fallback` where their zone is not known."""
     return now.astimezone(zone_or(zone, fallback))
 
 
 def _against(facts: Mapping[str, Any], now: datetime) -> str | None:
-    done = facts["last_done"]
+    done, declined = facts["last_done"], facts["last_declined"]
     grounds = (
         (facts["cancelled"], "they have cancelled"),
         (facts["all_opt_out"], "they opted out of everything"),
         (facts["held_until"] is not None and now < facts["held_until"], "messages to them are held"),
         (facts["paused_until"] is not None and now < facts["paused_until"], "they asked for a break"),
         (facts["booked"] is not None, "a call is booked"),
-        (done is not None and now - done < TALKED, "somebody talked to their this week"),
+        (done is not None and now - done < TALKED, "somebody talked to them this week"),
+        (
+            declined is not None and now - declined < TALKED,
+            "somebody found this week that no call is needed",
+        ),
     )
     return next((words for applies, words in grounds if applies), None)
 

@@ -47,6 +47,12 @@ STATEMENTS = (
         CASE WHEN n % 10 <> 0 THEN at END
     FROM (SELECT id, row_number() OVER () AS n FROM suppliers) s,
         LATERAL (SELECT '2025-09-01Z'::timestamptz + n * interval '20 minutes' AS at) t""",
+    """INSERT INTO support_interactions (supplier_id, interaction_type, status, weight, snoozed_until)
+    SELECT supplier_id, 'churn_prevention', 'scheduled', weight,
+        CASE WHEN hashtext(supplier_id::text) % 10 = 0 THEN '2026-02-01Z'::timestamptz END
+    FROM supplier_standings WHERE level = 'critical' AND hashtext(supplier_id::text) % 3 = 0""",
+    """INSERT INTO supplier_owners SELECT id, CASE n % 40 WHEN 0 THEN 'emma' ELSE 'agent ' || n % 40 END, now(), 'tom'
+    FROM (SELECT id, row_number() OVER () AS n FROM suppliers) s WHERE n % 3 = 0""",
     """INSERT INTO audit_log (at, actor, actor_role, action, supplier_id)
     SELECT now(), 'emma', 'agent', 'messages.held', id FROM suppliers""",
     """INSERT INTO supplier_notes (id, supplier_id, at, noted_by, note)

@@ -88,6 +88,7 @@ ROWS: dict[str, tuple[str, str]] = {
     ),
     "supplier_tags": (AGENTS, "INSERT INTO supplier_tags VALUES ({who}, 'spring', now(), 'Kim')"),
     "list_views": (AGENTS, "INSERT INTO list_views VALUES ({who}, {who}::text, 'View', '', true, now())"),
+    "supplier_owners": (AGENTS, "INSERT INTO supplier_owners VALUES ({who}, 'Kim', now(), 'Kim')"),
     "supplier_standings": (AGENTS, "UPDATE customer_health SET seq = 1 WHERE supplier_id = {who}"),
     "level_changes": (AGENTS, "UPDATE customer_health SET seq = 2 WHERE supplier_id = {who}"),
     "config_drafts": (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.dashboard.today.priority import priority
+from api.dashboard.today.priority import not_to_do, priority
 from scoring.decisions.policy import Policy
 
 NOON = datetime(2026, 1, 19, 12, 0, tzinfo=UTC)
@@ -28,6 +28,9 @@ def facts(**given_: Any) -> dict[str, Any]:
         "asked": None,
         "last_done": None,
         "last_missed": None,
+        "last_declined": None,
+        "owner": None,
+        "level": "at_risk",
         "last_login": NOON - timedelta(days=1),
         "last_read": None,
     } | given_
@@ -66,6 +69,7 @@ def test_reach_says_how_likely_a_call_comes_to_something(given_: dict[str, Any],
         {"paused_until": NOON + timedelta(days=1)},
         {"booked": NOON + timedelta(days=1)},
         {"last_done": NOON - timedelta(days=6)},
+        {"last_declined": NOON - timedelta(days=6)},
     ],
 )
 def test_who_must_not_be_called_is_not_urgent_and_it_says_why(given_: dict[str, Any]) -> None:
@@ -77,3 +81,27 @@ def test_who_must_not_be_called_is_not_urgent_and_it_says_why(given_: dict[str, 
 def test_a_break_that_is_over_and_a_talk_last_week_stand_against_nothing() -> None:
     past = {"paused_until": NOON - timedelta(days=1), "last_done": NOON - timedelta(days=8)}
     assert priority(facts(**past), NOON, HOURS).against is None
+
+
+OFFER = {"interaction_type": "churn_prevention", "added_by": None}
+ADDED = OFFER | {"added_by": "emma"}
+ASKED = {"interaction_type": "check_in", "added_by": None}
+
+
+@pytest.mark.parametrize(
+    ("given_", "offer", "added", "asked"),
+    [
+        ({}, True, True, True),
+        ({"cancelled": True}, False, False, False),
+        ({"all_opt_out": True}, False, False, True),
+        ({"level": "healthy"}, False, True, True),
+        ({"held_until": NOON + timedelta(days=1)}, False, True, True),
+        ({"held_until": NOON + timedelta(days=1), "owner": "emma"}, True, True, True),
+        ({"all_opt_out": True, "owner": "emma"}, False, False, True),
+    ],
+)
+def test_what_the_engine_asked_for_ends_sooner_than_what_people_did(
+    given_: dict[str, Any], offer: bool, added: bool, asked: bool
+) -> None:
+    found = [not_to_do(task, facts(**given_), NOON) is None for task in (OFFER, ADDED, ASKED)]
+    assert found == [offer, added, asked]

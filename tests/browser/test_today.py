@@ -1,0 +1,143 @@
+"""*Today* as a to-do list: each act in as few clicks as promised, on every screen."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from scoring.time import DAY
+from tests.agents.delivery.world import World
+from tests.browser.conftest import CheckAxe, Screenshot
+from topics.time import format_time
+
+pytestmark = pytest.mark.usefixtures("no_console_errors")
+
+SIZES = {320: 640, 768: 1024, 1440: 900}
+NO_OVERFLOW = "() => document.documentElement.scrollWidth <= innerWidth"
+# What can be pressed in the rows, and is less than 44 px high.
+TOO_SMALL = """() => [...document.querySelectorAll('[data-row] :is(button, summary, .tel)')]
+    .filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 43.9).map(one => one.textContent)"""
+
+
+async def to_call(world: World, name: str, days_ago: int = 0, **profile: Any) -> str:
+    """A supplier whom the engine wants to be called since some days; their first form was never sent."""
+    now = time.time_ns() // 1_000_000
+    supplier_id = await world.supplier(
+        business_name=name, phone="+44 20 7946 0000", plan="enterprise", **profile
+    )
+    await world.health(
+        supplier_id,
+        seq=20,
+        score=24,
+        level="critical",
+        plan="enterprise",
+        churn_probability=0.98,
+        clients={"known": 5, "active": 0},
+        forms={"created": 1, "sent": 0, "completed": 0},
+        last_goals={"client.imported": format_time(now - 20 * DAY)},
+        last_login=format_time(now - 18 * DAY),
+    )
+    await world.query(
+        "INSERT INTO support_interactions (supplier_id, interaction_type, status, weight, created_at) "
+        "VALUES (%s, 'churn_prevention', 'scheduled', 1000, to_timestamp(%s))",
+        supplier_id,
+        (now - days_ago * DAY) / 1000,
+    )
+    return supplier_id
+
+
+@pytest.fixture
+def sign_in(page: Page, api_url: str, token: Callable[..., str]) -> Callable[[], Awaitable[None]]:
+    """Sign in an agent whose book is empty."""
+
+    async def signed_in() -> None:
+        await page.goto(f"{api_url}/dashboard")
+        await page.get_by_label("Your token").fill(token("agent", f"agent {uuid4().hex[:6]}"))
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("heading", name="Today", exact=True)).to_be_visible()
+
+    return signed_in
+
+
+@pytest.fixture
+def row(page: Page) -> Callable[[str], Locator]:
+    """The row of a name on *Today*."""
+    return lambda name: page.locator("[data-row]", has_text=name)
+
+
+async def test_each_act_takes_the_clicks_it_is_meant_to(
+    page: Page,
+    api_url: str,
+    world: World,
+    sign_in: Callable[[], Awaitable[None]],
+    row: Callable[[str], Locator],
+) -> None:
+    await sign_in()
+    for name in ("Apple Barn", "Brook & Bell", "Clover Films"):
+        await to_call(world, name, days_ago=5)
+    await page.goto(f"{api_url}/dashboard")
+    said = page.get_by_role("status")
+    await expect(row("Apple Barn")).to_contain_text("5 clients, none imported since")
+    await expect(row("Apple Barn")).to_contain_text(re.compile("Overdue by \\d days?"))
+    # take over: one; my book: one
+    await row("Apple Barn").locator("[data-key=t]").click()
+    await expect(said).to_contain_text("in your book now")
+    await page.get_by_role("link", name="My book").click()
+    await expect(row("Brook & Bell")).to_have_count(0)
+    # done, with its outcome: two
+    await row("Apple Barn").locator("[data-key=d]").click()
+    await row("Apple Barn").locator("[data-key='1']").click()
+    await expect(said).to_contain_text("Done, and noted")
+    await expect(row("Apple Barn")).to_have_count(0)
+    assert page.url.endswith("/dashboard?book=mine&said=task_done")
+    # put off to the next working day: one
+    await page.get_by_role("link", name="Team's book").click()
+    await row("Clover Films").locator("[data-key=s]").click()
+    await expect(said).to_contain_text("Put off")
+    await expect(row("Clover Films")).to_have_count(0)
+    # Enter of keys.js opens what is marked so
+    await row("Brook & Bell").locator("[data-open]").click()
+    tasks = page.get_by_role("region", name="Calls to make")
+    await tasks.get_by_text("Done…").click()
+    await tasks.get_by_label("What was said").fill("Back in May")
+    await tasks.get_by_role("button", name="Follow up in a week").click()
+    await expect(said).to_contain_text("a task in a week")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_it_looks_right_at_every_width(
+    page: Page,
+    api_url: str,
+    world: World,
+    sign_in: Callable[[], Awaitable[None]],
+    row: Callable[[str], Locator],
+    axe: CheckAxe,
+    screenshot: Screenshot,
+    scheme: Any,
+) -> None:
+    await sign_in()
+    mine = await to_call(world, f"Dahlia & Daughters, {scheme}", days_ago=6)
+    await to_call(world, f"Foxglove Flowers, {scheme}", timezone="Pacific/Auckland")
+    await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    await page.goto(f"{api_url}/dashboard")
+    await row(f"Dahlia & Daughters, {scheme}").locator("[data-key=t]").click()
+    for width, height in SIZES.items():
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.goto(f"{api_url}/dashboard")
+        await row(f"Dahlia & Daughters, {scheme}").locator("[data-key=d]").click()
+        await screenshot(page, f"today-{width}-{scheme}", full_page=True)
+        assert await page.evaluate(NO_OVERFLOW)
+        if width == min(SIZES):
+            assert await page.evaluate(TOO_SMALL) == []
+        await page.goto(f"{api_url}/dashboard/suppliers/{mine}")
+        await screenshot(page, f"today-supplier-{width}-{scheme}", full_page=True)
+        assert await page.evaluate(NO_OVERFLOW)
+    await axe(page)
+    await page.goto(f"{api_url}/dashboard")
+    await axe(page)
