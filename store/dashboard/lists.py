@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SQL = load("dashboard_lists")
 
 MOST_CHOICES = 200
-"""So many plans, trades and tags are offered each."""
+"""So many plans, trades, tags and owners are offered each."""
 MOST_VIEWS = 60
 
 
@@ -47,6 +47,8 @@ class Wanted:
     plan: str | None = None
     trade: str | None = None
     tag: str | None = None
+    owner: str | None = None
+    """An agent, or empty for those in nobody's book."""
 
 
 # orders ----------------------------------------------------------------------------------------------
@@ -156,6 +158,13 @@ def _narrowed(wanted: Wanted, parameters: dict[str, Any]) -> list[sql.SQL]:
             "st.supplier_id IN (SELECT t.supplier_id FROM supplier_tags t WHERE t.tag = %(tag)s)",
             wanted.tag,
         ),
+        (
+            "owner",
+            "st.supplier_id IN (SELECT o.supplier_id FROM supplier_owners o WHERE o.owner = %(owner)s)"
+            if wanted.owner
+            else "(SELECT o.owner FROM supplier_owners o WHERE o.supplier_id = st.supplier_id) IS NULL",
+            wanted.owner,
+        ),
     ]
     given = [(name, condition, value) for name, condition, value in filters if value is not None]
     parameters |= {name: value for name, _, value in given}
@@ -190,14 +199,14 @@ async def suppliers(
 # what they show and are narrowed by ------------------------------------------------------------------
 
 
-async def tags_of(conn: AsyncConnection, ids: Sequence[str]) -> dict[str, list[str]]:
-    """The tags of these suppliers, by id."""
-    return {row["id"]: row["tags"] for row in await rows(conn, SQL["labels"], {"ids": list(ids)})}
+async def labels(conn: AsyncConnection, ids: Sequence[str]) -> dict[str, Row]:
+    """The `tags` of these suppliers, and their `owner` or None, by id."""
+    return {row["id"]: row for row in await rows(conn, SQL["labels"], {"ids": list(ids)})}
 
 
 async def choices(conn: AsyncConnection) -> dict[str, list[str]]:
-    """What there is to narrow a list by: `plan`, `trade` and `tag`, each in order."""
-    found: dict[str, list[str]] = {"plan": [], "trade": [], "tag": []}
+    """What there is to narrow a list by: `plan`, `trade`, `tag` and `owner`, each in order."""
+    found: dict[str, list[str]] = {"plan": [], "trade": [], "tag": [], "owner": []}
     for row in await rows(conn, SQL["choices"], {"most": MOST_CHOICES}):
         found[row["kind"]].append(row["said"])
     return found

@@ -3,11 +3,13 @@
 
 -- name: labels
 -- Of these suppliers.
-SELECT supplier_id::text AS id, array_agg(tag ORDER BY tag) AS tags
-FROM supplier_tags WHERE supplier_id = ANY(%(ids)s::uuid[]) GROUP BY 1
+SELECT wanted.id::text AS id,
+    ARRAY(SELECT t.tag FROM supplier_tags t WHERE t.supplier_id = wanted.id ORDER BY t.tag) AS tags,
+    (SELECT o.owner FROM supplier_owners o WHERE o.supplier_id = wanted.id) AS owner
+FROM unnest(%(ids)s::uuid[]) AS wanted(id)
 
 -- name: choices
--- Each plan, trade and tag that there is: from one to the next by the index, never by looking at all rows.
+-- Each plan, trade, tag and owner that there is: from one to the next by the index, never by looking at all rows.
 WITH RECURSIVE plans AS (
     (SELECT plan AS said, 1 AS n FROM supplier_standings WHERE plan > '' ORDER BY plan LIMIT 1)
     UNION ALL
@@ -23,10 +25,16 @@ WITH RECURSIVE plans AS (
     UNION ALL
     SELECT (SELECT t.tag FROM supplier_tags t WHERE t.tag > p.said ORDER BY t.tag LIMIT 1), p.n + 1
     FROM tags p WHERE p.said IS NOT NULL AND p.n < %(most)s
+), owners AS (
+    (SELECT owner AS said, 1 AS n FROM supplier_owners ORDER BY owner LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.owner FROM supplier_owners o WHERE o.owner > p.said ORDER BY o.owner LIMIT 1), p.n + 1
+    FROM owners p WHERE p.said IS NOT NULL AND p.n < %(most)s
 )
 SELECT 'plan' AS kind, said FROM plans WHERE said IS NOT NULL
 UNION ALL SELECT 'trade', said FROM trades WHERE said IS NOT NULL
 UNION ALL SELECT 'tag', said FROM tags WHERE said IS NOT NULL
+UNION ALL SELECT 'owner', said FROM owners WHERE said IS NOT NULL
 
 -- name: known
 -- Which of these suppliers there are, locked one after the other.

@@ -29,12 +29,13 @@ COLUMNS = {
     "trade": "Trade",
     "login": "Last login",
     "week": "Signed up",
+    "owner": "Owner",
     "tags": "Tags",
     "email": "Address",
     "phone": "Phone",
 }
 """What a list may show beside the name."""
-USUAL = ("level", "score", "next", "churn", "plan", "login", "week", "tags")
+USUAL = ("level", "score", "next", "churn", "plan", "login", "week", "owner", "tags")
 SORTS = {
     "weight": "most at stake",
     "name": "name",
@@ -48,6 +49,8 @@ SORTS = {
     "-weight": "least at stake",
 }
 LONGEST = 200
+NOBODY = "-"
+"""The owner of those who are in nobody's book, in addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Filters:
     plan: str = ""
     trade: str = ""
     tag: str = ""
+    owner: str = ""
     sort: str = ""
     col: str = ""
 
@@ -104,6 +108,7 @@ class Filters:
             plan=self.plan or None,
             trade=self.trade or None,
             tag=self.tag or None,
+            owner={"": None, NOBODY: ""}.get(self.owner, self.owner),
         )
 
 

@@ -20,7 +20,7 @@ from api.dashboard.session import CheckedCsrf, SignedIn
 from api.problems import Problem
 from api.services import InServices
 from store import audit
-from store.dashboard import lists, population
+from store.dashboard import lists, population, tasks
 from store.people import holds
 from store.times import to_time
 
@@ -33,7 +33,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=
 
 MOST = 1000
 """So many suppliers at once: one transaction holds their locks."""
-Act = Literal["tag", "untag", "hold"]
+Act = Literal["tag", "untag", "take", "hold"]
 GONE = "not known any more"
 _TAG = re.compile(r"\w[\w.+&#-]{0,29}")
 
@@ -75,7 +75,7 @@ async def look(
                 conn, _actor(agent), "dashboard.export", None, now_ms, table="selection", rows=len(rows)
             )
             return csv_of("suppliers", SUPPLIER_COLUMNS, each(as_lines(rows)))
-        outlook = await look_at(conn, act, ids, word, to_time(services.clock.now_ms()))
+        outlook = await look_at(conn, act, ids, word, agent, to_time(services.clock.now_ms()))
     names = {row["id"]: row for row in rows}
     return page(
         request,
@@ -108,26 +108,34 @@ async def do(
     now_ms = services.clock.now_ms()
     async with services.transaction(agent) as conn:
         known = await lists.lock(conn, chosen)
-        changed, _ = await look_at(conn, act, [one for one in chosen if one in known], word, to_time(now_ms))
+        changed, _ = await look_at(
+            conn, act, [one for one in chosen if one in known], word, agent, to_time(now_ms)
+        )
         await _change(conn, act, changed, word, agent, now_ms)
     return RedirectResponse(f"/dashboard/suppliers?{filters.query(said='selection')}", HTTPStatus.SEE_OTHER)
 
 
-async def look_at(conn: AsyncConnection, act: Act, ids: Sequence[str], word: str, now: datetime) -> Outlook:
+async def look_at(
+    conn: AsyncConnection, act: Act, ids: Sequence[str], word: str, agent: Caller, now: datetime
+) -> Outlook:
     """Whom an act would change as they are now, and why not the others."""
     there = {row["id"]: row for row in await described(conn, ids)}
     left = {
-        one: why for one in ids if (why := _why_not(act, there[one], word, now) if one in there else GONE)
+        one: why
+        for one in ids
+        if (why := _why_not(act, there[one], word, agent, now) if one in there else GONE)
     }
     return Outlook([one for one in ids if one not in left], left)
 
 
-def _why_not(act: Act, row: dict[str, Any], word: str, now: datetime) -> str | None:
+def _why_not(act: Act, row: dict[str, Any], word: str, agent: Caller, now: datetime) -> str | None:
     match act:
         case "tag":
             return "tagged so already" if word in row["tags"] else None
         case "untag":
             return None if word in row["tags"] else "not tagged so"
+        case "take":
+            return "in your book already" if row["owner"] == agent.subject else None
         case "hold":
             return "held already" if row["held_until"] and row["held_until"] > now else None
 
@@ -142,6 +150,10 @@ async def _change(
                 await holds.hold(conn, actor, one, now_ms, word)  # which audits
             except holds.RefusedHoldError as error:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        return
+    if act == "take":
+        for one in ids:
+            await tasks.take(conn, actor, one, now_ms)  # which audits
         return
     if act == "tag":
         await lists.tag(conn, actor, ids, word, to_time(now_ms))

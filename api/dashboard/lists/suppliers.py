@@ -28,8 +28,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=
 
 SUPPLIER_COLUMNS = (
     "id", "business_name", "first_name", "email", "phone", "vendor_type", "plan", "level", "since", "score",
-    "churn_probability", "last_login", "next_level", "next_level_at", "timezone", "cohort", "tags", "held_until",
-    "email_opt_out", "all_opt_out", "cancelled",
+    "churn_probability", "last_login", "next_level", "next_level_at", "timezone", "cohort", "owner", "tags",
+    "held_until", "email_opt_out", "all_opt_out", "cancelled",
 )  # fmt: skip
 
 
@@ -98,8 +98,8 @@ async def page_of(
 async def described(conn: AsyncConnection, ids: Sequence[str]) -> list[dict[str, Any]]:
     """What a list shows of these suppliers, in their order; of who is gone meanwhile nothing."""
     known = await population.describe(conn, ids)
-    tags = await lists.tags_of(conn, ids)
-    return [known[one] | {"tags": tags.get(one, [])} for one in ids if one in known]
+    labels = await lists.labels(conn, ids)
+    return [known[one] | labels[one] for one in ids if one in known]
 
 
 def as_lines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

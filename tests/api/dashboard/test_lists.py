@@ -61,12 +61,14 @@ class Large:
             self.everybody = conn.execute(
                 "SELECT st.supplier_id::text AS id, st.level, st.band, st.cohort, st.plan, st.trade, st.name, "
                 "st.weight, st.since, h.health_score AS score, ARRAY(SELECT tag FROM supplier_tags t "
-                "WHERE t.supplier_id = st.supplier_id) AS tags "
-                "FROM supplier_standings st JOIN customer_health h USING (supplier_id)"
+                "WHERE t.supplier_id = st.supplier_id) AS tags, coalesce(o.owner, '') AS owner "
+                "FROM supplier_standings st JOIN customer_health h USING (supplier_id) "
+                "LEFT JOIN supplier_owners o USING (supplier_id)"
             ).fetchall()
 
     def fitting(self, wanted: Wanted, order: str) -> list[str]:
         """The same in Python."""
+        narrowed = {name: value for name, value in asdict(wanted).items() if value and name != "tag"}
         narrowed = {
             name: value
             for name, value in asdict(wanted).items()
@@ -109,7 +111,7 @@ def crowd(large: str) -> Large:
 def test_page_by_page_everybody_who_fits_comes_once_and_in_order(crowd: Large, data: st.DataObject) -> None:
     somebody = crowd.everybody[data.draw(st.integers(0, len(crowd.everybody) - 1), "somebody")]
     given_ = data.draw(
-        st.sets(st.sampled_from(["level", "band", "cohort", "plan", "trade", "tag"])), "filters"
+        st.sets(st.sampled_from(["level", "band", "cohort", "plan", "trade", "tag", "owner"])), "filters"
     )
     values = somebody | {"tag": next(iter(somebody["tags"]), "spring")}
     wanted = Wanted(**{name: values[name] for name in given_})
@@ -280,6 +282,25 @@ async def test_a_selection_is_held_with_a_reason_in_one_transaction(
     await desk.post("/dashboard/selection/done", act="hold", ids=",".join(three), word="moving house")
     assert [row["note"] for row in await world.query(notes, three)] == ["asked us to"] + ["moving house"] * 2
     assert await acts(world, three[1]) == ["messages.held"]
+
+
+async def test_a_selection_is_taken_over_and_lists_are_narrowed_by_owner(
+    desk: Desk, world: World, three: list[str]
+) -> None:
+    tag = f"t{uuid4().hex[:8]}"
+    await desk.post("/dashboard/selection/done", act="tag", ids=",".join(three), word=tag)
+    for supplier_id, owner in zip(three, ("emma", "tom"), strict=False):
+        await world.query("INSERT INTO supplier_owners VALUES (%s, %s, now(), 'x')", supplier_id, owner)
+    assert WHO.findall(await desk.page(f"/dashboard/suppliers?tag={tag}&owner=emma")) == three[:1]
+    assert WHO.findall(await desk.page(f"/dashboard/suppliers?tag={tag}&owner=-")) == three[2:]
+    asked = await desk.post("/dashboard/selection", act="take", id=three)
+    assert "1 is in your book already" in asked.text
+    assert "from tom" in asked.text
+    await desk.post("/dashboard/selection/done", act="take", ids=",".join(three))
+    text = await desk.page(f"/dashboard/suppliers?tag={tag}&owner=emma&sort=name")
+    assert WHO.findall(text) == three
+    assert await acts(world, three[0]) == ["supplier.tagged"]
+    assert await acts(world, three[1]) == ["supplier.tagged", "supplier.taken_over"]
 
 
 async def test_a_selection_or_all_that_fit_are_a_file_and_it_is_noted(

@@ -205,6 +205,8 @@ FILTERS = {
     "the usual trade": (Wanted(trade="photographer"), 0),
     "week and level": (Wanted(cohort=date(2025, 7, 7), level="critical"), 300),
     "a rare tag": (Wanted(tag="spring"), 400),
+    "an owner": (Wanted(owner="emma"), 3000),
+    "nobody's": (Wanted(owner=""), 0),
 }
 """And how many they leave, where that is a few: in an order other than theirs those may be sorted."""
 PLACES = {"weight": "1.5", "name": "golden weddings 5", "score": "9|47", "since": "2026-01-10T00:00:00+00:00"}
