@@ -14,6 +14,8 @@ from topics.catalog import ACTIVITY, full_name
 from topics.time import format_time
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runtime.settings import Settings
 
 SOMEBODY = "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10"
@@ -36,8 +38,10 @@ class FirstSteps:
     has_profile: bool
 
 
-def first_steps(settings: Settings, begun: dict[str, Any], now: datetime) -> FirstSteps:
-    """What to do first; `begun` says what there is (`Freshness.begun`)."""
+def first_steps(
+    settings: Settings, begun: dict[str, Any], now: datetime, reader: Mapping[str, Any]
+) -> FirstSteps:
+    """What to do first; `begun` says what there is (`Freshness.begun`), `reader` who is made up (`sample.toml`)."""
     midnight = format_time(to_ms(now) // DAY * DAY)  # the same all day, so that a line being copied stays
     event = {
         "specversion": "1.0",
@@ -50,11 +54,8 @@ def first_steps(settings: Settings, begun: dict[str, Any], now: datetime) -> Fir
     }
     profile = {
         "id": SOMEBODY,
-        "first_name": "Sarah",
-        "business_name": "Golden Hour Weddings",
+        **{name: reader[name] for name in ("first_name", "business_name", "vendor_type", "timezone")},
         "email": "you@example.com",
-        "vendor_type": "photographer",
-        "timezone": "Europe/London",
         "plan": "free",
         "signed_up_at": midnight,
     }

@@ -25,6 +25,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 import templates
+from agents.letters.locales import BASE
+from agents.letters.sample import READER
 from api.dashboard import words
 from api.dashboard.assets import asset_address
 from api.dashboard.first_steps import first_steps
@@ -94,16 +96,18 @@ def page(
 ) -> HTMLResponse:
     """Render `templates/dashboard/<template>.html`."""
     session: Session | None = getattr(request.state, "session", None)
-    now, fresh = to_time(services(request).clock.now_ms()), readings(request).newest
+    here = services(request)
+    now, fresh, letters = to_time(here.clock.now_ms()), readings(request).newest, here.letters
+    reader = letters.data(READER, BASE) if fresh.begun else {}
     known = {
         "request": request,
         "path": request.url.path,
         "csrf": csrf_token(request),
         "agent": session.agent if session else None,
-        "brand": services(request).letters.brand,
+        "brand": letters.brand,
         "fresh": fresh,
         "now": now,
-        "first_steps": first_steps(services(request).settings, fresh.begun, now) if fresh.begun else None,
+        "first_steps": first_steps(here.settings, fresh.begun, now, reader) if fresh.begun else None,
         "said": words.SAID.get(request.query_params.get("said", "")),
     }
     html = _environment().get_template(f"dashboard/{template}.html").render(known | variables)

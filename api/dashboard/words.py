@@ -25,7 +25,7 @@ LEVELS = {
     "healthy": LevelWord("Healthy", "●"),
 }
 NAMES = "dashboard.toml"
-"""What components and signals are called: words as data, since what they count is up to the rules."""
+"""What components, signals and days are called: words as data, since what they count is up to the rules."""
 STATUSES = {
     "scheduled": "Waiting",
     "sending": "Being sent",
@@ -122,12 +122,15 @@ class Names(NamedTuple):
 
     components: Mapping[str, str]
     signals: Mapping[str, str]
+    busy_days: Mapping[str, str]
+    """Days (`mon` to `sun`) on which suppliers are at their work and not to be called, and what to say of them."""
 
     @classmethod
     def of(cls, letters: Letters) -> Names:
         """Those of the words in force."""
         said = letters.data(NAMES, BASE)
-        return cls(said["components"], said["churn_signals"])
+        busy = {day: words for day, words in said["busy_days"].items() if words}
+        return cls(said["components"], said["churn_signals"], busy)
 
 
 def causes(found: Iterable[Mapping[str, Any]] | None, names: Names) -> list[tuple[str, float, str]]:

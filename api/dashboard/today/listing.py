@@ -136,16 +136,17 @@ def _line(
     policy = services.policy
     zone = zone_or(facts["timezone"], policy.hours.zone)
     life = saying.life_of(facts, snapshot_of(facts), policy.rules, task["tries"] if task else 0)
-    reasons = churn_reasons(facts["facts"], Names.of(services.letters))[:2]
+    names = Names.of(services.letters)
+    reasons = churn_reasons(facts["facts"], names)[:2]
     otherwise = ", ".join(name for name, _ in reasons).lower()
     about: dict[str, Any] = {
         "facts": facts,
         "priority": urgency,
-        "reach": reachable.reach(now, facts["timezone"], policy.hours, policy.calls),
+        "reach": reachable.reach(now, facts["timezone"], policy.hours, policy.calls, names.busy_days),
         "channel": reachable.channel(facts),
         "why": saying.why(life, now, zone, otherwise),
         "help": saying.help_of(life),
-        "opening": saying.opening(life, now, zone),
+        "opening": saying.opening(life, now, zone, services.letters.brand["name"]),
     }
     if task is None:
         return Line(**about)

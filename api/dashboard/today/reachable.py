@@ -1,4 +1,4 @@
-"""When a call can reach them and when it is due: agents' hours, their own day and zone, and their Saturdays. Pure."""
+"""When a call can reach them and when it is due: agents' hours, their day and zone, the days of their work. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from scoring.decisions.policy import Calls, Hours
 
-SATURDAY = 5
-"""A wedding day: whoever works at weddings is at one."""
 LOOK_AHEAD = 8
 """Days: whom none of a week's hours reaches, none will."""
 _STEP, _DAY = timedelta(minutes=30), timedelta(days=1)
@@ -32,17 +30,17 @@ class Reach:
     ever: bool = True
 
 
-def reach(now: datetime, zone: str | None, hours: Hours, calls: Calls) -> Reach:
+def reach(now: datetime, zone: str | None, hours: Hours, calls: Calls, busy: Mapping[str, str]) -> Reach:
     """Whether somebody in `zone` (None: not known, agents' own) can be called now.
 
-    `hours`: of their day; `calls`: when agents are there.
+    `hours`: of their day; `calls`: when agents are there; `busy`: the days of their work (`Names.busy_days`).
     """
     local = now.astimezone(zone_or(zone, hours.zone))
     clock = f"{local:%H:%M} their time"
-    against = _against(now, local, hours, calls)
+    against = _against(now, local, hours, calls, busy)
     if against is None:
         return Reach(True, clock)
-    first = _next(now, zone, hours, calls)
+    first = _next(now, zone, hours, calls, busy)
     again = f"from {_moment(first, calls)}" if first else "our hours are never their day: write"
     return Reach(False, f"Not now: {clock}, {against}; {again}", first is not None)
 
@@ -99,17 +97,21 @@ def put_off_words(now: datetime, days: int, calls: Calls) -> str:
     return "Tomorrow" if day == today + _DAY else _day(day)
 
 
-def _against(at: datetime, local: datetime, hours: Hours, calls: Calls) -> str | None:
+def _against(
+    at: datetime, local: datetime, hours: Hours, calls: Calls, busy: Mapping[str, str]
+) -> str | None:
     minute = local.hour * 60 + local.minute
-    if local.weekday() == SATURDAY:
-        return "Saturday, a wedding day"
+    if (day := _WEEKDAYS[local.weekday()]) in busy:
+        return busy[day]
     if not hours.from_minute <= minute < hours.until_minute:
         return "night"
     at_ms = to_ms(at)
     return None if judge(at_ms, at_ms - 1, (), calls) == "free" else "outside our hours"
 
 
-def _next(now: datetime, zone: str | None, hours: Hours, calls: Calls) -> datetime | None:
+def _next(
+    now: datetime, zone: str | None, hours: Hours, calls: Calls, busy: Mapping[str, str]
+) -> datetime | None:
     """The next half hour within agents' hours in which they can be called."""
     ours, theirs = zone_named(calls.zone), zone_or(zone, hours.zone)
     today = now.astimezone(ours).date()
@@ -119,7 +121,7 @@ def _next(now: datetime, zone: str | None, hours: Hours, calls: Calls) -> dateti
         )
         for step in range((calls.until_minute - calls.from_minute) // 30 + 1):
             moment = at + step * _STEP
-            if moment > now and _against(moment, moment.astimezone(theirs), hours, calls) is None:
+            if moment > now and _against(moment, moment.astimezone(theirs), hours, calls, busy) is None:
                 return moment
     return None
 

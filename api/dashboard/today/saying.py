@@ -160,47 +160,43 @@ def help_of(life: Life) -> str:
 # what to say -----------------------------------------------------------------------------------------
 
 
-def opening(life: Life, now: datetime, zone: tzinfo) -> tuple[str, str, str]:
-    """Three sentences to open the call with: who calls, what it is about, what to offer."""
-    return _hello(life, now, zone), _about(life, now, zone), _offer(life)
+def opening(life: Life, now: datetime, zone: tzinfo, brand: str) -> tuple[str, str, str]:
+    """Three sentences to open the call with: who calls, for which `brand`, what it is about, what to offer."""
+    return _hello(life, now, zone, brand), next(_questions(life, now, zone, brand)), _offer(life)
 
 
-def _hello(life: Life, now: datetime, zone: tzinfo) -> str:
+def _hello(life: Life, now: datetime, zone: tzinfo, brand: str) -> str:
     hello = f"Hello {life.first_name}" if life.first_name else "Hello"
     if life.asked:
         asked = day(life.asked, now, zone)
-        return f"{hello}, this is WedSync: you asked us for a call on {asked}, thank you for waiting."
+        return f"{hello}, this is {brand}: you asked us for a call on {asked}, thank you for waiting."
     about = f", calling about {life.business}" if life.business else ""
     minutes = max(MINUTES, life.step.minutes) if life.step else MINUTES
-    return f"{hello}, this is WedSync{about}: do you have {minutes} minutes?"
+    return f"{hello}, this is {brand}{about}: do you have {minutes} minutes?"
 
 
-def _about(life: Life, now: datetime, zone: tzinfo) -> str:
-    """The first question that fits; they are in the order of what stands in the way."""
-    return next(_questions(life, now, zone))
-
-
-def _questions(life: Life, now: datetime, zone: tzinfo) -> Iterator[str]:
+def _questions(life: Life, now: datetime, zone: tzinfo, brand: str) -> Iterator[str]:
+    """What fits, in the order of what stands in the way: the first is asked."""
     if life.asked:
         yield "What would you like to get done?"
     if not life.known:
-        yield "How do you get on with WedSync so far?"
+        yield f"How do you get on with {brand} so far?"
     if life.last_login is None:
         signed_up = f" on {day(life.signed_up, now, zone)}" if life.signed_up else ""
         yield f"You signed up{signed_up}: what did you hope it would do for you?"
     if life.forms and not life.forms_sent:
         made = "a form, and it has" if life.forms == 1 else f"{life.forms:,} forms, and none has"
-        yield f"You made {made} not gone out yet: which couple could get the first one?"
+        yield f"You made {made} not gone out yet: which client could get the first one?"
     if life.forms_sent and not life.forms_back:
         sent = "a form, and it has" if life.forms_sent == 1 else f"{life.forms_sent:,} forms, and none has"
-        yield f"You sent {sent} not come back yet: what do your couples say?"
+        yield f"You sent {sent} not come back yet: what do your clients say?"
     if life.clients == 0:
-        yield "Your client list is not in WedSync yet: where do you keep it now?"
+        yield f"Your client list is not in {brand} yet: where do you keep it now?"
     if life.clients < FEW_CLIENTS:
-        yield f"You have {of(life.clients, 'client')} in WedSync: where does the rest of your list live?"
+        yield f"You have {of(life.clients, 'client')} in {brand}: where does the rest of your list live?"
     if life.last_login is not None and now - life.last_login >= AWAY:
         yield f"You were last here on {day(life.last_login, now, zone)}: how do you work at the moment?"
-    yield f"You have {of(life.clients, 'client')} in WedSync: which work around them costs you most time?"
+    yield f"You have {of(life.clients, 'client')} in {brand}: which work around them costs you most time?"
 
 
 def _offer(life: Life) -> str:

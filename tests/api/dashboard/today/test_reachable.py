@@ -12,6 +12,7 @@ from scoring.decisions.policy import Policy
 
 POLICY = Policy.load()
 HOURS, CALLS = POLICY.hours, POLICY.calls
+BUSY = {"sat": "Saturday, a wedding day"}
 MONDAY = datetime(2026, 1, 19, 10, 20, tzinfo=UTC)
 FRIDAY_EVENING = datetime(2026, 1, 23, 18, 0, tzinfo=UTC)
 SATURDAY = datetime(2026, 1, 24, 10, 0, tzinfo=UTC)
@@ -48,13 +49,13 @@ TASK: dict[str, Any] = {"created_at": MONDAY, "snoozed_until": None, "added_by":
 def test_it_says_whether_they_can_be_called_now_or_from_when_on(
     now: datetime, zone: str | None, reached: bool, words: str
 ) -> None:
-    found = reach(now, zone, HOURS, CALLS)
+    found = reach(now, zone, HOURS, CALLS, BUSY)
     assert (found.now, found.words) == (reached, words)
 
 
 def test_a_saturday_is_a_wedding_day_even_if_agents_work() -> None:
     always = CALLS.model_copy(update={"days": (*CALLS.days, "sat", "sun")})
-    found = reach(SATURDAY, "Europe/London", HOURS, always)
+    found = reach(SATURDAY, "Europe/London", HOURS, always, BUSY)
     assert found.words.endswith("from Sun 09:00 London time")
 
 

@@ -70,12 +70,12 @@ def test_who_never_logged_in_is_not_said_to_have_been_away() -> None:
     assert why(nobody, NOW, UTC) == (
         "Never logged in since they signed up on 3 January; no clients yet; no form made yet"
     )
-    assert "6 January" in opening(life(last_login=SIXTH), NOW, UTC)[1]
+    assert "6 January" in opening(life(last_login=SIXTH), NOW, UTC, "WedSync")[1]
 
 
 def test_of_whom_nobody_has_heard_nothing_is_claimed() -> None:
     assert why(Life(), NOW, UTC) == "Nothing is known of them yet"
-    assert opening(Life(), NOW, UTC) == (
+    assert opening(Life(), NOW, UTC, "WedSync") == (
         "Hello, this is WedSync: do you have 5 minutes?",
         "How do you get on with WedSync so far?",
         "What should it do for you that it does not do yet?",
@@ -87,7 +87,7 @@ def test_rules_of_ones_own_have_their_own_words_where_no_fact_stands_out() -> No
 
 
 def test_who_asked_is_thanked_and_asked_back() -> None:
-    hello, question, _ = opening(life(asked=SIXTH), NOW, UTC)
+    hello, question, _ = opening(life(asked=SIXTH), NOW, UTC, "WedSync")
     assert hello.startswith("Hello Sarah, this is WedSync: you asked us for a call on 6 January")
     assert question == "What would you like to get done?"
     assert why(life(asked=SIXTH), NOW, UTC) == "Asked for a call on 6 January"
@@ -131,7 +131,7 @@ def test_no_sentence_is_broken_whatever_is_known() -> None:
             business=None,
             last_login=login,
         )
-        said = " ".join((why(here, NOW, UTC), *opening(here, NOW, UTC)))
+        said = " ".join((why(here, NOW, UTC), *opening(here, NOW, UTC, "WedSync")))
         assert not re.search(r"None|\b1 \w+s\b|\b0 |  |point", said), said
-        assert all(sentence.endswith(("?", ".")) for sentence in opening(here, NOW, UTC))
+        assert all(sentence.endswith(("?", ".")) for sentence in opening(here, NOW, UTC, "WedSync"))
         assert ("Ana" in said) == (name is not None)
