@@ -79,7 +79,7 @@ async def test_each_act_takes_the_clicks_it_is_meant_to(
     row: Callable[[str], Locator],
 ) -> None:
     await sign_in()
-    for name in ("Apple Barn", "Brook & Bell", "Clover Films"):
+    for name in ("Apple Barn", "Brook & Bell", "Clover Films", "Dew Gardens"):
         await to_call(world, name, days_ago=5)
     await page.goto(f"{api_url}/dashboard")
     said = page.get_by_role("status")
@@ -96,6 +96,14 @@ async def test_each_act_takes_the_clicks_it_is_meant_to(
     await expect(said).to_contain_text("Done, and noted")
     await expect(row("Apple Barn")).to_have_count(0)
     assert page.url.endswith("/dashboard?book=mine&said=task_done")
+    # the same by keys: one that opens the outcomes, one that says which; a digit alone does nothing
+    await page.get_by_role("link", name="Team's book").click()
+    await row("Dew Gardens").locator("[data-open]").focus()
+    await page.keyboard.press("1")
+    await page.keyboard.press("d")
+    await page.keyboard.press("1")
+    await expect(said).to_contain_text("Done, and noted")
+    await expect(row("Dew Gardens")).to_have_count(0)
     # put off to the next working day: one
     await page.get_by_role("link", name="Team's book").click()
     await row("Clover Films").locator("[data-key=s]").click()

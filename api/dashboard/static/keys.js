@@ -1,5 +1,5 @@
-// Keys for every page: j and k go through its rows, Enter opens, x selects, other letters press what the row offers
-// (`data-key`), ? says so, Ctrl or Cmd and K opens the palette. Nothing of it happens while somebody types.
+// Keys for every page: j and k go through its rows, Enter opens, x selects, other letters and digits press what the row
+// shows (`data-key`; nothing that is folded away), ? says so, Ctrl or Cmd and K opens the palette. Nothing of it happens while somebody types.
 'use strict';
 
 (() => {
@@ -43,14 +43,14 @@
     else if (event.key === '?') show(help);
     else if (event.key === 'x' && box) box.click();
     else if (event.key === 'Enter' && row && event.target.matches('input[type=checkbox]')) opener(row)?.click();
-    else if (/^[a-z]$/.test(event.key) && press(row, event.key)) { /* pressed */ } else return;
+    else if (/^[a-z1-9]$/.test(event.key) && press(row, event.key)) { /* pressed */ } else return;
     event.preventDefault();
   });
   // A row's own letters count before those of the page, which are outside of all rows.
   function press(row, key) {
-    const named = `[data-key="${key}"]`;
-    const target = row?.querySelector(named) || [...document.querySelectorAll(named)].find((one) => !one.closest('[data-row]'));
-    if (!target || target.disabled) return false;
+    const shown = [...document.querySelectorAll(`[data-key="${key}"]`)].filter((one) => !one.disabled && one.checkVisibility());
+    const target = shown.find((one) => row?.contains(one)) || shown.find((one) => !one.closest('[data-row]'));
+    if (!target) return false;
     if (types(target)) target.focus(); else target.click();
     return true;
   }
