@@ -7,7 +7,7 @@ Everything is asked of the tables (`tables.connect`), so that an analyst can ask
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -79,6 +79,8 @@ class Comparison:
     """`level`, `base`, `what_if`, `gained`, `lost`: entries into each level."""
     interventions: Rows
     """`trigger`, `base`, `what_if`, `added`, `removed`: messages sent."""
+    never_sent: Rows = field(default_factory=list)
+    """`trigger`, `reason`, `messages`: of triggers that are new and whose every message was held back, why."""
 
     @property
     def differs(self) -> bool:
@@ -88,6 +90,7 @@ class Comparison:
             or any(row["base"] != row["what_if"] for row in self.moved)
             or any(row["gained"] or row["lost"] for row in self.level_changes)
             or any(row["added"] or row["removed"] for row in self.interventions)
+            or bool(self.never_sent)
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -129,6 +132,7 @@ def compare(
         moved=ask(connection, "moved"),
         level_changes=ask(connection, "level_changes", since=since, until=until),
         interventions=ask(connection, "interventions", since=since, until=until),
+        never_sent=ask(connection, "never_sent", since=since, until=until),
     )
 
 

@@ -42,6 +42,14 @@ SELECT coalesce(b.trigger, w.trigger) AS trigger, count(b.id)::int AS base, coun
     count(*) FILTER (b.id IS NULL)::int AS added, count(*) FILTER (w.id IS NULL)::int AS removed
 FROM b FULL JOIN w ON b.id = w.id GROUP BY 1 ORDER BY 1
 
+-- name: never_sent
+-- Messages of triggers that only the what-if has, and of which none was sent: why not.
+SELECT w.trigger, coalesce(w.reason, w.status) AS reason, count(*)::int AS messages
+FROM what_if.messages w
+WHERE w.time BETWEEN $since AND $until AND w.trigger NOT IN (SELECT b.trigger FROM base.messages b)
+    AND w.trigger NOT IN (SELECT s.trigger FROM what_if.messages s WHERE s.status = 'sent' AND s.time BETWEEN $since AND $until)
+GROUP BY 1, 2 ORDER BY 1, 2
+
 -- name: added_and_removed
 -- Each of those messages.
 WITH b AS (SELECT * FROM base.messages WHERE status = 'sent' AND time BETWEEN $since AND $until),

@@ -21,6 +21,7 @@ def sentence(comparison: Comparison) -> str:
     if not comparison.differs:
         return f"{span} nothing would have been otherwise for {who}."
     parts = [f"{span} {who} would have had {_messages(comparison)}"]
+    parts += _never_sent(comparison)
     moved = sum(row["suppliers"] for row in comparison.moved if row["base"] != row["what_if"])
     if moved:
         parts.append(f"{moved:,} would have ended at another level")
@@ -42,6 +43,15 @@ def _messages(comparison: Comparison) -> str:
     if added or removed:
         return f"{_counted(added or removed, 'message')} {'more' if added else 'fewer'}"
     return "the same messages" if comparison.base.sent else "no messages, as before"
+
+
+def _never_sent(comparison: Comparison) -> list[str]:
+    """Of each new kind of which nobody would have got one, how many were due and what kept them back."""
+    found: dict[str, list[str]] = {}
+    for row in comparison.never_sent:
+        reason = f"{row['messages']:,} {row['reason'].replace('_', ' ')}"
+        found.setdefault(row["trigger"], []).append(reason)
+    return [f"none of {trigger}, which was due ({', '.join(reasons)})" for trigger, reasons in found.items()]
 
 
 def _warned(comparison: Comparison) -> str:

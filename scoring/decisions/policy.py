@@ -69,7 +69,9 @@ def _cause(value: str, info: ValidationInfo) -> str:
     if kind not in names:
         raise ValueError(f"expected condition:<name>, milestone:<name> or risk:<level>, got {value!r}")
     if name not in names[kind]:
-        raise ValueError(f"no {kind} is called {name!r}; there are {', '.join(names[kind])}")
+        lost = name in (*SHIPPED.condition_names, *SHIPPED.milestones)
+        why = " (a list in a rules.toml replaces the shipped one: copy what it is to keep)" if lost else ""
+        raise ValueError(f"no {kind} is called {name!r}; there are {', '.join(names[kind])}{why}")
     if at and (kind != "condition" or level not in LEVELS):
         raise ValueError(f"{value!r}: only a condition can be asked for at a level ({', '.join(LEVELS)})")
     return value

@@ -21,8 +21,11 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER standing_described BEFORE INSERT OR UPDATE ON supplier_standings
+CREATE TRIGGER standing_described BEFORE INSERT ON supplier_standings
     FOR EACH ROW EXECUTE FUNCTION success_describe_standing();
+-- An update that moves nothing asks for it (below); those of every snapshot, which move something, are spared it.
+CREATE TRIGGER standing_described_again BEFORE UPDATE ON supplier_standings
+    FOR EACH ROW WHEN (OLD IS NOT DISTINCT FROM NEW) EXECUTE FUNCTION success_describe_standing();
 
 -- A new profile or plan is seen in lists at once.
 CREATE FUNCTION success_describe_again() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER

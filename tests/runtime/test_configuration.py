@@ -79,6 +79,7 @@ def test_the_churn_model_goes_with_the_rules(tmp_path: Path) -> None:
             {"policy": '[[trigger]]\nname = "a"\non = "condition:x"\n'},
             r"policy\.toml, line 3: .*no condition is called",
         ),
+        ({"rules": QUIET}, r"no condition is called 'signed_up'.*replaces the shipped one"),
         ({"brand": 'nam = "x"\n'}, r"brand\.toml, line 1: nam"),
         ({"churn": 'origin = "x"\n'}, r"churn\.toml: is no churn model"),
     ],

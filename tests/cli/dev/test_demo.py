@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 
-import httpx
-import psycopg
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cli.dev.demo import LapseClock, Plan, _play
+from cli.dev.demo import LapseClock
 from cli.dev.demo_people import People, call_times
 from cli.dev.demo_screen import held_back
 from cli.dev.demo_story import BEGINNING, SARAH, Sarah
-from embedded.process import free_port
-from embedded.registry import Addresses
 from replay.simulator.simulate import life, population
-from runtime.settings import Settings
 from scoring.time import DAY, HOUR
-from tests.conftest import migrate
 from topics.time import parse_time
 
-HEALTHY = "SELECT 1 FROM customer_health WHERE risk_level = 'healthy' AND supplier_id = %s"
-SENT = "SELECT template_used FROM success_interventions WHERE status = 'sent' AND supplier_id = %s"
-MILESTONES = "SELECT milestone_type FROM success_milestones WHERE supplier_id = %s"
-CALLS = "SELECT status FROM support_interactions WHERE supplier_id = %s"
-HELD_BACK = "SELECT reason FROM success_interventions WHERE supplier_id = %s"
 BEGINS = parse_time("2026-01-05T00:00:00Z")
 
 
@@ -100,46 +83,3 @@ def test_what_was_held_back_is_one_line_in_words() -> None:
     assert held_back([]) == "nothing was held back yet"
     said = held_back([("weekly_cap", 12), ("healthy", 3)])
     assert said == "not sent: 12 because weekly cap reached, 3 because they are healthy again"
-
-
-@pytest.mark.stack
-async def test_the_story_is_told_by_the_engine_itself(
-    settings: Settings, stack: Addresses, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Five clients and a form, silence, the letter, the call, ten clients, healthy; all links lead somewhere."""
-    port = free_port()
-    settings = settings.model_copy(update={"api_port": port, "public_url": f"http://127.0.0.1:{port}"})
-    migrate(settings)
-    playing = asyncio.create_task(_play(settings, Path(stack.mail_dir), Plan(1, 45, 0, 1), None))
-    try:
-        await _until(lambda: bool(_rows(settings, HEALTHY)), playing)
-        async with httpx.AsyncClient(base_url=settings.public_url) as client:
-            assert (await client.get("/demo")).status_code == 200
-            assert (await client.get("/demo/dashboard", follow_redirects=True)).status_code == 200
-            assert (await client.get("/demo/coach")).headers["location"].startswith("/demo/host#")
-            assert (await client.get("/demo/now")).json()["now"]
-    finally:
-        playing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await playing
-
-    assert ("grow_client_list",) in _rows(settings, SENT)
-    assert ("ten_clients",) in _rows(settings, MILESTONES)
-    assert ("completed",) in _rows(settings, CALLS)
-    assert ("stale",) not in _rows(settings, HELD_BACK)
-    said = capsys.readouterr().out
-    assert said.index("brings five clients") < said.index("grow_client_list") < said.index("has the call")
-
-
-def _rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(settings.database_url) as conn:
-        return conn.execute(query.encode(), [SARAH.id]).fetchall()
-
-
-async def _until(met: Callable[[], bool], playing: asyncio.Task[None]) -> None:
-    deadline = time.monotonic() + 240
-    while not await asyncio.to_thread(met):
-        if playing.done():
-            await playing
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.3)

@@ -49,6 +49,19 @@ def compared(
     )
 
 
+def test_of_a_new_kind_that_nobody_would_have_got_it_says_why() -> None:
+    rows = [
+        {"trigger": "went_quiet", "reason": "opted_out", "messages": 1},
+        {"trigger": "went_quiet", "reason": "weekly_cap", "messages": 2},
+    ]
+    same = Comparison("2026-01-01T00:00:00Z", "2026-03-02T00:00:00Z", (), SOME, SOME, [], [], [], rows)
+    assert same.differs
+    assert sentence(same).startswith(
+        "Over 60 days 312 suppliers would have had the same messages; "
+        "none of went_quiet, which was due (1 opted out, 2 weekly cap); "
+    )
+
+
 @pytest.mark.parametrize(
     ("told", "said"),
     [
