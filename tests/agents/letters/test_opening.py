@@ -23,7 +23,7 @@ from scoring.decisions.policy import Policy
 
 POLICY = Policy.load()
 SETTINGS = Settings(secret_key="a-secret-key-of-the-tests-long-enough")
-EMAILS = [each for each in POLICY.triggers if each.channel == "email" and offered(each)]
+EMAILS = [each for each in POLICY.triggers if each.channel == "email" and offered(each, POLICY.rules)]
 MINE = "Good to talk to you, Sarah.\n\nAs promised: <b>{{ score }}</b> & {% raw %}\nTom"
 
 

@@ -61,7 +61,7 @@ def test_a_slip_in_another_language_is_found(tmp_path: Path, capsys: pytest.Capt
 def test_show_says_where_each_file_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "brand.toml").write_text('name = "Lessonly"\n', "utf-8")
     monkeypatch.setenv("SUCCESS_CONFIG_DIR", str(tmp_path))
-    said = json.loads(CliRunner().invoke(config, ["show", "--json"]).output)
+    said = json.loads(CliRunner().invoke(config, ["show", "--files", "--json"]).output)
     assert said["files"]["brand.toml"] == str(tmp_path / "brand.toml")
     assert said["digest"] == load(tmp_path).digest
 
