@@ -105,19 +105,22 @@ class Readers:
         self._by_address = {
             life.person.profile("free", 0)["profile"]["email"]: known for known, life in people.by_id.items()
         }
-        self._seen: set[str] = set()
+        # What a demo before this one has sent is not read again: the folder outlives it.
+        self._seen = {path.name for path in mail_dir.glob("*.eml")}
         self._due: list[Due] = []
         self._number = 0
         self.told: list[tuple[int, str]] = []
         """(ms, words) of what the one who reads everything did."""
 
+    def unread(self) -> list[str]:
+        """The names of the letters that came since, in their order."""
+        return sorted({path.name for path in self._mail_dir.glob("*.eml")} - self._seen)
+
     def look(self, now: int) -> None:
         """Note the letters that came since, and who will read them when."""
-        for path in sorted(self._mail_dir.glob("*.eml")):
-            if path.name in self._seen:
-                continue
-            self._seen.add(path.name)
-            mail = message_from_bytes(path.read_bytes(), policy=policy.default)
+        for name in self.unread():
+            self._seen.add(name)
+            mail = message_from_bytes((self._mail_dir / name).read_bytes(), policy=policy.default)
             supplier_id = self._by_address.get(parseaddr(str(mail["To"]))[1])
             letter = letter_of(mail)
             if supplier_id is None or letter is None:

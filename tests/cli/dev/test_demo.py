@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
+from uuid import uuid4
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cli.dev.demo import LapseClock
-from cli.dev.demo_people import People, call_times
+from cli.dev.demo_people import People, Readers, call_times
 from cli.dev.demo_screen import held_back
 from cli.dev.demo_story import BEGINNING, SARAH, Sarah
 from replay.simulator.simulate import life, population
+from runtime.settings import Settings
 from scoring.time import DAY, HOUR
 from topics.time import parse_time
 
@@ -77,6 +80,20 @@ def test_calls_are_asked_for_on_weekday_mornings_in_their_own_time() -> None:
         assert times
         assert all(datetime.fromtimestamp(at / 1000, UTC).weekday() < 5 for at in times)
         assert {datetime.fromtimestamp(at / 1000, UTC).hour for at in times} == {10}  # January: UTC is theirs
+
+
+def test_letters_of_a_demo_before_this_one_are_not_read_again(tmp_path: Path) -> None:
+    people = People([Sarah(BEGINS)])
+    letter = (
+        f"To: {SARAH.profile('free', BEGINS)['profile']['email']}\r\nX-Success-Intervention: {uuid4()}\r\n"
+        "X-Success-Template: grow_client_list\r\nContent-Type: text/plain\r\n\r\nhttp://127.0.0.1/e/c/token\r\n"
+    )
+    (tmp_path / "1.eml").write_text(letter, "ascii")
+    readers = Readers(Settings(), tmp_path, people, SARAH.id)
+    (tmp_path / "2.eml").write_text(letter, "ascii")
+    assert readers.unread() == ["2.eml"]
+    readers.look(BEGINS)
+    assert readers.unread() == []
 
 
 def test_what_was_held_back_is_one_line_in_words() -> None:
