@@ -22,7 +22,7 @@ from api.auth import Tokens
 from api.bodies import LimitBodies
 from api.coach import files as coach_static
 from api.coach import routes as coach
-from api.dashboard.freshness import Readings
+from api.dashboard.fresh.freshness import Readings
 from api.dashboard.oidc import Provider
 from api.dashboard.rules.trial import Trials
 from api.gate import AnswerHeaders, Gate

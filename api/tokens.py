@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from runtime.keys import Keys
 from runtime.settings import Settings
+from store.audit import Actor
 
 Role = Literal["supplier", "agent", "service"]
 OWN_ALGORITHM = "HS256"
@@ -40,6 +41,11 @@ class Caller:
     def is_staff(self) -> bool:
         """Whether every supplier's data is open to this caller."""
         return self.role != "supplier"
+
+    @property
+    def actor(self) -> Actor:
+        """Who they are in the audit log."""
+        return Actor(self.role, self.subject)
 
 
 class TokenError(ValueError):

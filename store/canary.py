@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from runtime.forecast import NOT_FORESEEN, Counts
+from scoring.decisions.forecast import NOT_FORESEEN, Counts
 from scoring.time import DAY
 from store.queries import load
 from store.times import to_ms, to_optional_ms, to_time

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import dict_row
 from psycopg.types.json import Json, Jsonb
 
-from runtime.forecast import Forecast, forecast_of
 from runtime.versions import Version, Words, advice_of
 from scoring.advice.book import decides
+from scoring.decisions.forecast import Forecast, forecast_of
 from store.queries import load
 from store.times import to_ms, to_time
 from topics.time import format_time

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from agents.cluster import rules_log
 from agents.cluster.describing import ClusterError, asking
 from agents.engine.connection import CLIENT_ID
-from runtime.forecast import digest_of
 from runtime.versions import SHIPPED, version_of, words_of
+from scoring.decisions.forecast import digest_of
 from store import audit
 from store import versions as store
 from topics.time import format_time
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from agents.cluster.rules_log import RulesLog
     from runtime.configuration import Configuration
-    from runtime.forecast import Forecast
     from runtime.settings import Settings
+    from scoring.decisions.forecast import Forecast
     from store.audit import Actor
 
 ACTIVATED, ROLLED_BACK = "config.activated", "config.rolled_back"

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.dashboard import acts, assets, live, login, messages, oidc, population, supplier, writing
+from api.dashboard import acts, assets, live, login, messages, oidc, population, supplier
 from api.dashboard.lists import changes, selection, suppliers, views
 from api.dashboard.rendering import PageRoute
 from api.dashboard.rules import draft as rules_draft
@@ -20,6 +20,7 @@ from api.dashboard.session import SignedIn
 from api.dashboard.system import page as system
 from api.dashboard.today import page as today
 from api.dashboard.today import tasks
+from api.dashboard.writing import page as writing
 from api.problems import Problem
 
 _elsewhere = APIRouter(route_class=PageRoute, include_in_schema=False)

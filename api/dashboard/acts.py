@@ -17,9 +17,9 @@ from starlette.responses import Response
 
 from agents.acts import calls as desk
 from agents.acts.consent import change_consent
+from api.dashboard.forms import LONGEST_NOTE, Note, SupplierId, back, clean, gone
 from api.dashboard.rendering import PageRoute
 from api.dashboard.session import CheckedCsrf, SignedIn
-from api.dashboard.writing import SupplierId, actor, back, gone
 from api.problems import Problem
 from api.services import InServices
 from scoring.decisions.calls import Outcome, Reason, Urgency
@@ -36,10 +36,8 @@ router = APIRouter(
     dependencies=[CheckedCsrf],
 )
 
-LONGEST_NOTE = 4000
 Day = Annotated[date | None, Form(), BeforeValidator(lambda text: text or None)]
 """A day's field; an empty one says nothing."""
-Note = Annotated[str, Form(max_length=LONGEST_NOTE)]
 RequestId = Annotated[UUID, Form()]
 
 
@@ -58,7 +56,7 @@ async def hold(
     async with services.transaction(agent) as conn:
         now_ms = services.clock.now_ms()
         try:
-            await holds.hold(conn, actor(agent), str(supplier_id), now_ms, clean(note), end)
+            await holds.hold(conn, agent.actor, str(supplier_id), now_ms, clean(note), end)
         except holds.UnknownSupplierError:
             raise gone() from None
         except holds.RefusedHoldError as error:
@@ -71,7 +69,7 @@ async def release(supplier_id: SupplierId, agent: SignedIn, services: InServices
     """Let messages to their go again."""
     async with services.transaction(agent) as conn:
         try:
-            await holds.release(conn, actor(agent), str(supplier_id), services.clock.now_ms())
+            await holds.release(conn, agent.actor, str(supplier_id), services.clock.now_ms())
         except holds.UnknownSupplierError:
             raise gone() from None
     return back(supplier_id, "released")
@@ -93,7 +91,7 @@ async def note(
         if not await store.lock(conn, str(supplier_id)):
             raise gone()
         now = services.clock.now_ms()
-        await store.add_note(conn, actor(agent), str(supplier_id), request_id, cleaned, now)
+        await store.add_note(conn, agent.actor, str(supplier_id), request_id, cleaned, now)
     return back(supplier_id, "noted")
 
 
@@ -112,7 +110,7 @@ async def consent(
         changed = await change_consent(conn, str(supplier_id), Wish(all_opt_out=opt_out), now, keys)
         if changed is None:
             raise gone()
-        await audit.log(conn, actor(agent), "consent.change", str(supplier_id), now, all_opt_out=opt_out)
+        await audit.log(conn, agent.actor, "consent.change", str(supplier_id), now, all_opt_out=opt_out)
     services.wake_publisher()
     return back(supplier_id, "opted_out" if opt_out else "opted_in")
 
@@ -141,7 +139,7 @@ async def call(
     )
     async with services.transaction(agent) as conn:
         try:
-            booked = await desk.book(conn, wanted, actor(agent), services.clock.now_ms(), services.policy)
+            booked = await desk.book(conn, wanted, agent.actor, services.clock.now_ms(), services.policy)
         except LookupError:
             raise gone() from None
     services.wake_publisher()
@@ -169,7 +167,7 @@ async def change_call(
     async with services.transaction(agent) as conn:
         try:
             await desk.change(
-                conn, str(call_id), wanted, actor(agent), services.clock.now_ms(), services.policy
+                conn, str(call_id), wanted, agent.actor, services.clock.now_ms(), services.policy
             )
         except LookupError:
             raise Problem(HTTPStatus.NOT_FOUND, "there is no such call") from None
@@ -178,8 +176,3 @@ async def change_call(
             raise Problem(status, str(error)) from None
     services.wake_publisher()
     return back(supplier_id, "call_changed")
-
-
-def clean(text: str) -> str:
-    """Without the one character that Postgres can't keep, and without blank ends."""
-    return text.replace("\x00", "").strip()

@@ -35,7 +35,7 @@ CHECK_S = 15.0
 """How soon a stream notices that its session is over."""
 GATHER_S = 0.3
 """What happens together is told once."""
-PAUSE_S = {"today": 5.0}
+PAUSE_OF_ALL_S = 5.0
 """Between two news of a page on a busy day; a supplier's page shows one person's."""
 PAUSE_OF_ONE_S = 1.0
 RETRY_MS = 2000
@@ -59,7 +59,7 @@ async def live(
     limits: Limits = request.app.state.limits
     limits.check_streams("page", agent.subject)
     news = _news(request, services)
-    whose, pause_s = (ANYBODY, PAUSE_S["today"]) if page == "today" else (str(page), PAUSE_OF_ONE_S)
+    whose, pause_s = (ANYBODY, PAUSE_OF_ALL_S) if page == "today" else (str(page), PAUSE_OF_ONE_S)
 
     async def counted() -> AsyncIterator[ServerSentEvent]:
         with limits.stream("page", agent.subject):

@@ -161,7 +161,7 @@ async def come_back(
     opened = services(request)
     now = opened.clock.now_ms()
     async with opened.transaction(agent) as conn:
-        actor = audit.Actor(agent.role, agent.subject)
+        actor = agent.actor
         await audit.log(conn, actor, audit.SIGNED_IN, None, now, subject=str(claims["sub"]), by="oidc")
     response = RedirectResponse(safe_next(str(waiting["next"])), HTTPStatus.SEE_OTHER)
     set_cookie(request, response, _COOKIE, "", 0)

@@ -29,8 +29,8 @@ from agents.letters.locales import BASE
 from agents.letters.sample import READER
 from api.dashboard import words
 from api.dashboard.assets import asset_address
-from api.dashboard.first_steps import first_steps
-from api.dashboard.freshness import readings
+from api.dashboard.fresh.first_steps import first_steps
+from api.dashboard.fresh.freshness import readings
 from api.dashboard.session import Session, csrf_token
 from api.problems import Problem
 from api.services import services

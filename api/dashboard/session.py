@@ -27,7 +27,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from api.auth import Caller
-from api.dashboard import freshness
+from api.dashboard.fresh import freshness
 from api.gate import split
 from api.problems import Problem
 from api.services import services
@@ -81,7 +81,7 @@ async def sign_out(request: Request, response: Response, *, everywhere: bool = F
             else:
                 await sessions.end(conn, session.id, time.time())
             now_ms = services(request).clock.now_ms()
-            actor = audit.Actor(agent.role, agent.subject)
+            actor = agent.actor
             await audit.log(conn, actor, audit.SIGNED_OUT, None, now_ms, everywhere=everywhere)
     set_cookie(request, response, _COOKIE, "", 0)
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
@@ -159,7 +159,7 @@ async def _note_reading(request: Request, agent: Caller) -> None:
         async with opened.transaction(agent) as conn:
             await audit.log(
                 conn,
-                audit.Actor(agent.role, agent.subject),
+                agent.actor,
                 audit.READ_CSV,
                 None,
                 opened.clock.now_ms(),

@@ -51,7 +51,7 @@ async def accept(request: Request, shown: str) -> Caller:
     async with opened.transaction(caller) as conn:
         if link_id is not None and await audit.link_was_used(conn, link_id, earliest):
             raise SignInError(f"this link has been used: {_NEW_LINK}")
-        actor = audit.Actor(caller.role, caller.subject)
+        actor = caller.actor
         await audit.log(conn, actor, audit.SIGNED_IN, None, now, link=link_id)
     return caller
 

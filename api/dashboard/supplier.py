@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import uuid4
 
@@ -11,15 +10,15 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.dashboard import words
+from api.dashboard.forms import SupplierId, gone
 from api.dashboard.rendering import PageRoute, csv_of, each, page, points
 from api.dashboard.session import SignedIn
 from api.dashboard.timeline import messages_of, timeline
 from api.dashboard.today.calling import churn_reasons, snapshot_of
 from api.dashboard.today.listing import to_do
 from api.dashboard.today.priority import local_time, priority
-from api.dashboard.writing import SupplierId, message_options, waiting
-from api.dashboard.written import words_of
-from api.problems import Problem
+from api.dashboard.writing.page import message_options, waiting
+from api.dashboard.writing.written import words_of
 from api.services import InServices
 from scoring.advice.recommend import recommend, way_up
 from scoring.decisions.calls import propose
@@ -58,7 +57,7 @@ async def supplier(
     async with services.transaction(agent) as conn:
         found = await store.supplier(conn, str(supplier_id))
         if found is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; they may have been erased")
+            raise gone()
         history = await store.history(conn, found["id"], now - timedelta(days=int(days)))
         happened = await store.happened(conn, found["id"], lists.END_OF_TIME, ENTRIES + 20)
         entries, older = timeline(happened, ENTRIES, names)

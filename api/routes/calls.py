@@ -19,7 +19,6 @@ from api.problems import Problem, documented
 from api.services import InServices
 from scoring.decisions.calls import INTERACTION_TYPES, Outcome, Reason, Status, Urgency
 from scoring.decisions.limits import TooOftenError
-from store.audit import Actor
 from store.people import calls as store
 from store.people.calls import Call
 from topics.envelope import Timestamp
@@ -187,7 +186,7 @@ async def schedule_call(
     )
     try:
         async with services.transaction(caller) as conn:
-            booked = await desk.book(conn, request, _actor(caller), services.clock.now_ms(), services.policy)
+            booked = await desk.book(conn, request, caller.actor, services.clock.now_ms(), services.policy)
     except (LookupError, errors.ForeignKeyViolation):  # the latter: erased this very moment
         raise no_such_supplier() from None
     except desk.CallRefusedError as error:
@@ -247,7 +246,7 @@ async def change_call(
     try:
         async with services.transaction(caller) as conn:
             call = await desk.change(
-                conn, str(call_id), wanted, _actor(caller), services.clock.now_ms(), services.policy
+                conn, str(call_id), wanted, caller.actor, services.clock.now_ms(), services.policy
             )
     except LookupError:
         raise _no_such_call() from None
@@ -289,10 +288,6 @@ def _fields(call: Call, caller: Caller) -> dict[str, Any]:
 
 def _no_such_call() -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "there is no such call")
-
-
-def _actor(caller: Caller) -> Actor:
-    return Actor(caller.role, caller.subject)
 
 
 def _text(at_ms: int | None) -> str | None:

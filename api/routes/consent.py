@@ -82,7 +82,7 @@ async def change(
             wanted = Wish(wish.email_opt_out, wish.all_opt_out, wish.paused)
             consent = await change_consent(conn, supplier_id, wanted, now, keys, is_counted=is_counted)
             if consent is not None:
-                actor = audit.Actor(caller.role, caller.subject)
+                actor = caller.actor
                 said = wish.model_dump(exclude_none=True)
                 await audit.log(conn, actor, "consent.change", supplier_id, now, **said)
     except TooOftenError as error:

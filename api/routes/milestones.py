@@ -206,7 +206,7 @@ async def _publish(
     event_id = signal_id(supplier_id, REPORTED, milestone, "")
     event = encode_event(REPORTED, event_id, SOURCE, supplier_id, now, {"milestone": milestone})
     async with services.transaction(caller) as conn:
-        actor = audit.Actor(caller.role, caller.subject)
+        actor = caller.actor
         await audit.log(conn, actor, "milestone.report", supplier_id, now, milestone=milestone)
         await services.publish([Event(ACTIVITY, supplier_id, event)])
     row_id = signal_id(supplier_id, MILESTONE_ACHIEVED, milestone, "")

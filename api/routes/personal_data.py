@@ -12,7 +12,6 @@ from api.auth import AnyCaller, OwnSupplier, no_such_supplier
 from api.models import Answer
 from api.problems import documented
 from api.services import InServices
-from store.audit import Actor
 
 router = APIRouter(
     prefix="/api/suppliers/{supplierId}/data",
@@ -45,7 +44,7 @@ async def export(
     found = await personal_data.export(
         services.writer_pool,
         supplier_id,
-        Actor(caller.role, caller.subject),
+        caller.actor,
         services.clock.now_ms(),
         services.settings.keys("secret_key"),
     )
@@ -63,7 +62,7 @@ async def erase(supplier_id: OwnSupplier, caller: AnyCaller, services: InService
         services.writer_pool,
         services.publish,
         supplier_id,
-        Actor(caller.role, caller.subject),
+        caller.actor,
         services.clock.now_ms(),
         services.settings.keys("secret_key"),
     )

@@ -16,9 +16,9 @@ from cli.admin.shared import actor, json_option, now_ms, writing
 from cli.errors import CommandError, UsageError
 from cli.in_force import in_force, newest_version
 from cli.policy import changed, load_configuration, wholly_checked
-from runtime.forecast import forecast_of
 from runtime.settings import Settings
 from runtime.versions import differences, documents, documents_of
+from scoring.decisions.forecast import forecast_of
 from store import versions as store
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from agents.acts.versions import Act
     from runtime.configuration import Configuration
-    from runtime.forecast import Forecast
+    from scoring.decisions.forecast import Forecast
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 _note = click.option("--note", required=True, metavar="TEXT", help="Why, for the history.")

@@ -11,7 +11,7 @@ from rich.table import Table
 from cli.admin.shared import now_ms, writing
 from cli.errors import CommandError
 from replay.impact.canary_live import OfVersion, of_version
-from runtime.forecast import ForecastError
+from scoring.decisions.forecast import ForecastError
 
 if TYPE_CHECKING:
     from replay.impact.canary import Compared, Line

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from replay.impact import intervals
 from replay.impact.intervals import Interval
-from runtime.forecast import Counts, Forecast
+from scoring.decisions.forecast import Counts, Forecast
 
 CONFIDENCE = 0.95
 TOLERANCE = 1.25

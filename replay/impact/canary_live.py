@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from replay.impact.canary import Compared, compare
-from runtime.forecast import ForecastError
+from scoring.decisions.forecast import ForecastError
 from scoring.time import DAY
 from store import canary, versions
 

@@ -25,7 +25,6 @@ from agents.cluster.ledger import Ledger
 from agents.cluster.rules_log import RulesLog
 from agents.engine.record import Headers, Record
 from replay.log.kafka_log import Bounds, LogError
-from runtime.durable import sync_folder
 
 _NAME = re.compile(r"(\d{5,})-(\d{15,})-(\d{15,})\.parquet").fullmatch
 _UNFINISHED = ".unfinished"
@@ -135,7 +134,7 @@ def note_ledger(folder: Path, known: Ledger) -> None:
     unfinished = folder / f"{_LEDGER}{_UNFINISHED}"
     unfinished.write_bytes(msgspec.json.encode(known))
     unfinished.rename(folder / _LEDGER)
-    sync_folder(folder)
+    _sync_folder(folder)
 
 
 def rules(folder: Path) -> RulesLog:
@@ -159,7 +158,7 @@ def note_rules(folder: Path, log: RulesLog) -> None:
     unfinished = folder / f"{_RULES}{_UNFINISHED}"
     unfinished.write_bytes(b"".join(b"%b\n" % value for value in log.values))
     unfinished.rename(folder / _RULES)
-    sync_folder(folder)
+    _sync_folder(folder)
 
 
 def days_of(records: Sequence[Record], start: int, end: int) -> Iterator[tuple[str, list[Record], int, int]]:
@@ -194,7 +193,7 @@ def write(
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(place / name)
-        sync_folder(place)
+        _sync_folder(place)
 
 
 def bounds(folder: Path, topic: str) -> dict[int, Bounds]:
@@ -273,3 +272,12 @@ def _headers(column: pa.Array) -> list[Headers]:
     if not len(column.flatten()):
         return [_NO_HEADERS] * len(column)
     return [tuple((header["name"], header["value"]) for header in row) for row in column.to_pylist()]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, after one was made or changed there; raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -18,7 +18,7 @@ from duckdb import DuckDBPyConnection
 
 from replay.again.tables import rows_of
 from replay.again.variant import BASE, WHAT_IF
-from runtime.forecast import NOT_FORESEEN, Counts, Forecast, digest_of
+from scoring.decisions.forecast import NOT_FORESEEN, Counts, Forecast, digest_of
 from scoring.decisions.policy import Policy
 
 Rows = list[dict[str, Any]]

@@ -30,9 +30,9 @@ from replay.again.variant import BASE, WHAT_IF, Variant
 from replay.log.kafka_log import LogError
 from replay.log.played import looks_played
 from replay.log.source import KafkaSource, Source
-from runtime.forecast import NOT_FORESEEN, Counts, Forecast, digest_of
 from runtime.settings import Settings
 from runtime.versions import Version
+from scoring.decisions.forecast import NOT_FORESEEN, Counts, Forecast, digest_of
 from scoring.time import DAY, HOUR
 from topics.time import format_time, parse_time
 

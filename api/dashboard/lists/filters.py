@@ -158,7 +158,7 @@ async def log_export(services: Services, agent: Caller, table: str, request: Req
     """Note a download of many suppliers' data."""
     filters = {name: value for name, value in request.query_params.items() if name != "q"}
     async with services.transaction(agent) as conn:
-        actor = audit.Actor(agent.role, agent.subject)
+        actor = agent.actor
         await audit.log(
             conn, actor, "dashboard.export", None, services.clock.now_ms(), table=table, filters=filters
         )

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from api.auth import Caller
+from api.dashboard.forms import clean
 from api.dashboard.lists.filters import Filters, of_text
 from api.dashboard.lists.suppliers import SUPPLIER_COLUMNS, as_lines, described, page_of
 from api.dashboard.rendering import PageRoute, csv_of, each, page
@@ -72,7 +73,7 @@ async def look(
         if act == "csv":
             now_ms = services.clock.now_ms()
             await audit.log(
-                conn, _actor(agent), "dashboard.export", None, now_ms, table="selection", rows=len(rows)
+                conn, agent.actor, "dashboard.export", None, now_ms, table="selection", rows=len(rows)
             )
             return csv_of("suppliers", SUPPLIER_COLUMNS, each(as_lines(rows)))
         outlook = await look_at(conn, act, ids, word, agent, to_time(services.clock.now_ms()))
@@ -100,7 +101,7 @@ async def do(
 ) -> Response:
     """Do it, in one transaction, for whom it changes now; each is in the audit log."""
     filters = of_text(back)
-    word = normal(word) if act in {"tag", "untag"} else word.replace("\x00", "").strip()
+    word = normal(word) if act in {"tag", "untag"} else clean(word)
     try:
         chosen = sorted({str(UUID(one)) for one in ids.split(",")})
     except ValueError:
@@ -143,7 +144,7 @@ def _why_not(act: Act, row: dict[str, Any], word: str, agent: Caller, now: datet
 async def _change(
     conn: AsyncConnection, act: Act, ids: Sequence[str], word: str, agent: Caller, now_ms: int
 ) -> None:
-    actor = _actor(agent)
+    actor = agent.actor
     if act == "hold":
         for one in ids:
             try:
@@ -174,12 +175,8 @@ async def _everybody(conn: AsyncConnection, filters: Filters) -> list[str]:
 
 def normal(tag: str) -> str:
     """A tag as it is kept: small letters, `-` for spaces; 422 for what is none."""
-    word = "-".join(normalize("NFKC", tag.replace("\x00", "")).lower().split())
+    word = "-".join(normalize("NFKC", clean(tag)).lower().split())
     if not _TAG.fullmatch(word):
         detail = "a tag is a word of at most 30 letters, digits and dashes"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
     return word
-
-
-def _actor(agent: Caller) -> audit.Actor:
-    return audit.Actor(agent.role, agent.subject)

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Form, Path
 from starlette.responses import RedirectResponse, Response
 
+from api.dashboard.forms import clean
 from api.dashboard.lists.filters import of_text
 from api.dashboard.rendering import PageRoute
 from api.dashboard.session import CheckedCsrf, SignedIn
@@ -31,7 +32,7 @@ async def keep(
     shared: Annotated[Literal["", "1"], Form()] = "",
 ) -> Response:
     """Keep filters, order and columns under a name; the agent's earlier view of that name is replaced."""
-    said = " ".join(name.replace("\x00", "").split())
+    said = " ".join(clean(name).split())
     if not said:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "a view has a name")
     kept = of_text(query).kept()

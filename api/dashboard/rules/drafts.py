@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agents.acts import versions as acts
 from agents.letters.draft import Judged, Tried, judged, texts_of
-from api.dashboard.acts import LONGEST_NOTE, clean
+from api.dashboard.forms import LONGEST_NOTE, clean
 from api.dashboard.rules import form as forms
 from api.dashboard.rules.page import History, called, look, may_change, not_understood
 from api.dashboard.rules.putting import NOTE_NEEDED, NotPutError, act_of, put
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from api.auth import Caller
     from api.services import Services
     from runtime.configuration import Configuration
-    from runtime.forecast import Forecast
+    from scoring.decisions.forecast import Forecast
 
     Foreseen = Callable[[str], Forecast | None]
 

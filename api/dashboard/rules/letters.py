@@ -21,6 +21,7 @@ from agents.letters import invitation
 from agents.letters.render import FOLDERS, Letters, Rendered
 from agents.letters.sample import NOW, sample_call, sample_intervention, sample_supplier
 from agents.letters.words import variables
+from api.dashboard.forms import gone
 from api.dashboard.rendering import IN_A_FRAME, WITH_A_FRAME, PageRoute, address, page
 from api.dashboard.rules import drafts
 from api.dashboard.rules.page import called, look
@@ -204,6 +205,6 @@ async def _reader(services: Services, agent: Caller, supplier_id: str) -> Suppli
         keys = services.settings.keys("secret_key")
         found = await read_supplier(conn, supplier_id, services.clock.now_ms(), keys)
     if found is None:
-        raise Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; they may have been erased")
+        raise gone()
     logger.info("opened: letters of supplier %s by agent %s", supplier_id, agent.subject)
     return found

@@ -10,7 +10,6 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from agents.acts import versions as acts
 from agents.cluster.describing import ClusterError
 from api.dashboard.rules.page import look
-from store.audit import Actor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -28,14 +27,9 @@ class NotPutError(Exception):
     """It could not be put into force; the message says why and what to do."""
 
 
-def actor_of(agent: Caller) -> Actor:
-    """The agent, as the audit log knows them."""
-    return Actor(agent.role, agent.subject)
-
-
 def act_of(services: Services, agent: Caller, note: str, seen: int) -> acts.Act:
     """What this agent does now, on top of the newest version they saw."""
-    return acts.Act(actor_of(agent), agent.subject, note, services.clock.now_ms(), seen)
+    return acts.Act(agent.actor, agent.subject, note, services.clock.now_ms(), seen)
 
 
 async def put(services: Services, agent: Caller, seen: int, work: Awaitable[Stored]) -> Stored:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from agents.acts import versions as acts
-from api.dashboard.acts import LONGEST_NOTE, clean
+from api.dashboard.forms import LONGEST_NOTE, clean
 from api.dashboard.rendering import PageRoute, address, page
 from api.dashboard.rules.page import Number, called, check_editor, documents_in_force, look, stored_version
 from api.dashboard.rules.putting import NOTE_NEEDED, NotPutError, act_of, put

@@ -23,12 +23,11 @@ from api.dashboard.rendering import PageRoute, address, page
 from api.dashboard.rules import drafts
 from api.dashboard.rules.draft import Author
 from api.dashboard.rules.page import called, check_editor, may_change
-from api.dashboard.rules.putting import actor_of
 from api.dashboard.session import CheckedCsrf, SignedIn
 from api.problems import Problem
 from api.services import InServices
-from runtime.forecast import Forecast, forecast_of
 from runtime.versions import SHIPPED, Version, version_of
+from scoring.decisions.forecast import Forecast, forecast_of
 from store import audit
 from store.dashboard.supplier import names_of
 
@@ -226,7 +225,7 @@ async def change(
             raise Problem(HTTPStatus.CONFLICT, "another trial runs: wait for it, or stop it")
         action, digest = STARTED, trial.digest
     async with services.transaction(agent) as conn:
-        await audit.log(conn, actor_of(agent), action, None, now_ms, digest=digest)
+        await audit.log(conn, agent.actor, action, None, now_ms, digest=digest)
     return _back()
 
 

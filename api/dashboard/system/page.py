@@ -11,13 +11,12 @@ from starlette.responses import RedirectResponse, Response
 
 from agents.acts import dead_letter_log as log
 from agents.acts import dead_letters as letters
-from api.dashboard.lag import Lag, lag
+from api.dashboard.fresh.lag import Lag, lag
 from api.dashboard.rendering import PageRoute, address, csv_of, each, page
 from api.dashboard.session import CheckedCsrf, SignedIn
 from api.problems import Problem
 from api.services import InServices
 from runtime.configuration import vocabulary_of
-from store.audit import Actor
 from store.dashboard import system as store
 from store.messages import shadow
 from topics.catalog import ACTIVITY
@@ -168,7 +167,7 @@ async def publish_letter(
         )
     # One transaction: the note that it was published, who changed what, and the event in the outbox.
     async with services.transaction(agent) as conn:
-        actor = Actor(agent.role, agent.subject)
+        actor = agent.actor
         if not await letters.publish_again(conn, actor, letter, mended, letters.supplier_of(mended.key), now):
             raise Problem(HTTPStatus.CONFLICT, "this letter was published again already; each is only once")
     services.wake_publisher()

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Form, Path
 from starlette.responses import RedirectResponse, Response
 
 from agents.acts import calls as desk
+from api.dashboard.forms import Note, SupplierId, clean, gone
 from api.dashboard.rendering import PageRoute, address
 from api.dashboard.session import CheckedCsrf, SignedIn, safe_next
 from api.dashboard.today.reachable import put_off_until
@@ -36,12 +37,9 @@ router = APIRouter(
     prefix="/dashboard", route_class=PageRoute, include_in_schema=False, dependencies=[CheckedCsrf]
 )
 
-LONGEST_NOTE = 4000
 FOLLOW_UP_DAYS = 7
 TaskId = Annotated[UUID, Path(alias="taskId")]
-SupplierId = Annotated[UUID, Path(alias="supplierId")]
 Next = Annotated[str, Form(alias="next", max_length=2000)]
-Note = Annotated[str, Form(max_length=LONGEST_NOTE)]
 Days = Literal["1", "3", "7", "14"]
 _ENDINGS: dict[str, Status] = {
     "resolved": "completed",
@@ -64,14 +62,14 @@ async def done(
 ) -> Response:
     """Say how a call went: no answer is tried again on the next working day, a follow-up is a task in a week."""
     now = to_time(services.clock.now_ms())
-    actor = audit.Actor(agent.role, agent.subject)
+    actor = agent.actor
     async with services.transaction(agent) as conn:
         call = await _task(conn, str(task_id))
         if outcome == "no_answer":
             until = put_off_until(now, 1, services.policy.calls)
             await store.put_off(conn, actor, call.supplier_id, call.id, now, until, unanswered=True)
             return _back(back, "not_answered")
-        await _end(conn, services, actor, call, outcome, notes.replace("\x00", "").strip())
+        await _end(conn, services, actor, call, outcome, clean(notes))
     services.wake_publisher()
     return _back(back, "follow_up" if outcome == "follow_up_needed" else "task_done")
 
@@ -85,9 +83,7 @@ async def snooze(
     async with services.transaction(agent) as conn:
         call = await _task(conn, str(task_id))
         until = put_off_until(now, int(days), services.policy.calls)
-        await store.put_off(
-            conn, audit.Actor(agent.role, agent.subject), call.supplier_id, call.id, now, until
-        )
+        await store.put_off(conn, agent.actor, call.supplier_id, call.id, now, until)
     return _back(back, "put_off")
 
 
@@ -96,9 +92,7 @@ async def take(supplier_id: SupplierId, agent: SignedIn, services: InServices, b
     """Put a supplier, and whatever is to be done for them, into the agent's own book."""
     async with services.transaction(agent) as conn:
         await _lock(conn, supplier_id)
-        await store.take(
-            conn, audit.Actor(agent.role, agent.subject), str(supplier_id), services.clock.now_ms()
-        )
+        await store.take(conn, agent.actor, str(supplier_id), services.clock.now_ms())
     return _back(back, "taken")
 
 
@@ -109,9 +103,7 @@ async def give_back(
     """Leave a supplier to the team again."""
     async with services.transaction(agent) as conn:
         await _lock(conn, supplier_id)
-        await store.give_back(
-            conn, audit.Actor(agent.role, agent.subject), str(supplier_id), services.clock.now_ms()
-        )
+        await store.give_back(conn, agent.actor, str(supplier_id), services.clock.now_ms())
     return _back(back, "given_back")
 
 
@@ -129,11 +121,11 @@ async def add(
     """Add a call to make, today or in some days; `own`: the supplier is taken over with it."""
     now_ms = services.clock.now_ms()
     now = to_time(now_ms)
-    actor = audit.Actor(agent.role, agent.subject)
+    actor = agent.actor
     until = put_off_until(now, int(days), services.policy.calls) if days not in {"", "0"} else None
     async with services.transaction(agent) as conn:
         await _lock(conn, supplier_id)
-        text = notes.replace("\x00", "").strip()
+        text = clean(notes)
         await store.add(conn, actor, str(supplier_id), str(request_id), now, text, until)
         if own:
             await store.take(conn, actor, str(supplier_id), now_ms)
@@ -172,7 +164,7 @@ async def _task(conn: AsyncConnection, task_id: str) -> Call:
 
 async def _lock(conn: AsyncConnection, supplier_id: UUID) -> None:
     if not await suppliers.lock(conn, str(supplier_id)):
-        raise Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; they may have been erased")
+        raise gone()
 
 
 def _back(to: str, said: str) -> RedirectResponse:

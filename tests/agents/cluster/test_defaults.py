@@ -14,7 +14,7 @@ from agents.cluster.describing import asking, describe
 from agents.cluster.identity import TopicsNotReadyError, check_topics
 from agents.cluster.provisioning import wanted_topics
 from agents.engine.connection import client_options
-from api.dashboard.lag import lag
+from api.dashboard.fresh.lag import lag
 from cli.admin.doctor.doctor import doctor
 from cli.admin.migrate import migrate
 from embedded.stack import Stack

@@ -22,7 +22,7 @@ from agents.engine import parsing
 from agents.engine.parsing import Fetched
 from agents.interventions.received import MODELS
 from agents.monitoring import look_at_worker, worker_parts
-from api.dashboard import lag as dashboard
+from api.dashboard.fresh import lag as dashboard
 from replay.log import archive, export
 from replay.log.kafka_log import KafkaLog, LogError
 from runtime import metrics

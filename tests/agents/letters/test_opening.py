@@ -16,7 +16,7 @@ from agents.letters.opening import NoOpeningError, cleaned, in_html
 from agents.letters.render import ROOT, Letters, Rendered, ours
 from agents.letters.sample import NOW, sample_intervention, sample_supplier
 from agents.letters.words import variables
-from api.dashboard.writing import offered
+from api.dashboard.writing.page import offered
 from runtime.settings import Settings
 from scoring.decisions.experiments import template_file
 from scoring.decisions.policy import Policy

@@ -217,7 +217,7 @@ def test_without_pg_trgm_the_search_finds_what_is_spelt_right_and_a_later_migrat
 def test_whatever_is_searched_for_is_answered(crowd: Large, term: str) -> None:
     async def find() -> None:
         async with await crowd.agent() as conn:
-            await population.find(conn, term, 8)
+            assert len((await population.find(conn, term, 8)).ids) <= 8
 
     asyncio.run(find())
 

@@ -76,13 +76,13 @@ async def test_whatever_shows_on_a_page_is_told_to_it(settings: Settings, world:
 async def test_a_suppliers_page_hears_of_them_alone_and_today_of_everybody(
     settings: Settings, world: World
 ) -> None:
-    hers, other = await world.supplier(), await world.supplier()
-    async with open_page(settings, hers) as of_hers, open_page(settings, ANYBODY) as of_all:
-        first = asyncio.create_task(of_hers())
+    somebody, other = await world.supplier(), await world.supplier()
+    async with open_page(settings, somebody) as of_one, open_page(settings, ANYBODY) as of_all:
+        first = asyncio.create_task(of_one())
         await add_note(world, other)
         assert await of_all() == "changed"
         assert not first.done()
-        await add_note(world, hers)
+        await add_note(world, somebody)
         assert await first == "changed"
 
 
@@ -91,11 +91,11 @@ async def test_what_happens_together_is_told_once(
 ) -> None:
     monkeypatch.setattr(live, "CHECK_S", 0.5)
     good = [True]
-    hers = await world.supplier()
-    async with open_page(settings, hers, good) as heard:
-        await add_changes(world, hers, (1, 20, "critical"), (2, 50, "at_risk"))
-        await add_note(world, hers)
-        await add_note(world, hers)
+    somebody = await world.supplier()
+    async with open_page(settings, somebody, good) as heard:
+        await add_changes(world, somebody, (1, 20, "critical"), (2, 50, "at_risk"))
+        await add_note(world, somebody)
+        await add_note(world, somebody)
         assert await heard() == "changed"
         good[0] = False
         assert await heard() == "over"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.dashboard.writing import UNDO_MS
+from api.dashboard.writing.page import UNDO_MS
 from runtime.clock import ManualClock
 from scoring.time import HOUR
 from tests.agents.delivery.world import NOW, World

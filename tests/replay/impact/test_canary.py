@@ -8,7 +8,7 @@ import pytest
 
 from replay.impact.canary import compare, ratio
 from replay.impact.intervals import Z95
-from runtime.forecast import Counts, Forecast
+from scoring.decisions.forecast import Counts, Forecast
 
 DAYS = 7.0
 

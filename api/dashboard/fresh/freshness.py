@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 
 from api.auth import Caller
-from api.dashboard.lag import Lag, lag
+from api.dashboard.fresh.lag import Lag, lag
 from api.news import AWAY
 from api.services import Services, services
 from store.dashboard import system as store

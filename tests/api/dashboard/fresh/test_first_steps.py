@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from api.app import build_app
-from api.dashboard.first_steps import SOMEBODY
+from api.dashboard.fresh.first_steps import SOMEBODY
 from embedded.registry import Addresses
 from runtime.clock import ManualClock
 from runtime.settings import Settings

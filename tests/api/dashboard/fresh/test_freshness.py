@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import templates
-from api.dashboard import freshness
-from api.dashboard.freshness import KNOWN_S, NEW_S, Freshness, amount
-from api.dashboard.lag import Lag, TopicLag
+from api.dashboard.fresh import freshness
+from api.dashboard.fresh.freshness import KNOWN_S, NEW_S, Freshness, amount
+from api.dashboard.fresh.lag import Lag, TopicLag
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.time import DAY

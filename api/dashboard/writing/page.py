@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
 from fastapi import APIRouter, Form, Path, Query, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from agents.acts.events import status_event
 from agents.interventions.rows import events_of
@@ -21,9 +21,10 @@ from agents.letters import opening as first_lines
 from agents.letters.in_force import Held
 from agents.letters.render import Rendered
 from api.auth import Caller
-from api.dashboard.rendering import IN_A_FRAME, WITH_A_FRAME, PageRoute, address, page
+from api.dashboard.forms import SupplierId, back, gone
+from api.dashboard.rendering import IN_A_FRAME, WITH_A_FRAME, PageRoute, page
 from api.dashboard.session import CheckedCsrf, SignedIn
-from api.dashboard.written import CANT_BE_WRITTEN, rendered
+from api.dashboard.writing.written import CANT_BE_WRITTEN, rendered
 from api.problems import Problem
 from api.services import InServices, Services
 from scoring.decisions.decide import COUNTED, Decision, Row, decide
@@ -51,7 +52,6 @@ UNDO_MS = 30 * SECOND
 _LONGEST_FIELD = 4 * first_lines.LONGEST
 """Of a form: browsers send a line's end as two characters; what is kept is measured when it is cleaned."""
 
-SupplierId = Annotated[UUID, Path(alias="supplierId")]
 TriggerName = Annotated[str, Path(alias="trigger", max_length=64)]
 Opening = Annotated[str, Form(max_length=_LONGEST_FIELD)]
 As = Literal["html", "text"]
@@ -303,7 +303,7 @@ async def message(
             await outbox.add(conn, list(events_of([columns], now)))
             await interventions.wake_delivery(conn)
             details = {"intervention_id": row.id, "trigger": rule.name, "own_opening": "opening" in metadata}
-            await audit.log(conn, actor(agent), "message.requested", str(supplier_id), now, **details)
+            await audit.log(conn, agent.actor, "message.requested", str(supplier_id), now, **details)
     services.wake_publisher()
     return back(supplier_id, "asked")
 
@@ -325,7 +325,7 @@ async def undo(
             event = status_event(str(supplier_id), taken, "suppressed", "held", now)
             await outbox.add(conn, [event])
             details = {"intervention_id": taken.row.id, "trigger": taken.row.trigger}
-            await audit.log(conn, actor(agent), "message.taken_back", str(supplier_id), now, **details)
+            await audit.log(conn, agent.actor, "message.taken_back", str(supplier_id), now, **details)
             said = "undone"
         else:
             found = await store.written(conn, str(supplier_id), [str(message_id)])
@@ -379,18 +379,3 @@ def _kept(opening: str) -> str | None:
             f"these are {len(kept):,} characters: the first lines have room for {first_lines.LONGEST:,}",
         )
     return kept or None
-
-
-def back(supplier_id: UUID, said: str) -> RedirectResponse:
-    """Lead back to their page, which says what was done."""
-    return RedirectResponse(address(f"/dashboard/suppliers/{supplier_id}", said=said), HTTPStatus.SEE_OTHER)
-
-
-def actor(agent: Caller) -> audit.Actor:
-    """The agent, for the audit log."""
-    return audit.Actor(agent.role, agent.subject)
-
-
-def gone() -> Problem:
-    """Nobody has this id (any more)."""
-    return Problem(HTTPStatus.NOT_FOUND, "there is no such supplier; they may have been erased")
