@@ -12,7 +12,21 @@ UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
 class CheckedByFastPath:
-    """Marks a field whose constraints `decoding.py` checks itself, cheaper than a derived Struct could."""
+    """Marks a field whose constraints `decoding.py` checks itself, cheaper than a derived Struct could.
+
+    `pattern` (a regular expression of Python's) matches texts that are right, as far as we write them ourselves.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+
+_OUR_TIMES = (
+    r"^(?:19[7-9][0-9]|[2-8][0-9]{3})-"
+    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z\Z"
+)
+"""Times as we write them, but for one day in four years."""
 
 
 def _without_nul(text: str) -> str:
@@ -52,7 +66,7 @@ SupplierId = Annotated[
         description="Supplier id: a UUID in its canonical form (36 characters, lowercase).",
         json_schema_extra={"format": "uuid"},
     ),
-    CheckedByFastPath(),
+    CheckedByFastPath(UUID_PATTERN.replace("$", r"\Z")),
 ]
 
 Timestamp = Annotated[
@@ -65,7 +79,7 @@ Timestamp = Annotated[
             "description": "RFC 3339 with zone, from 1970 on; kept to the millisecond, finer digits cut off.",
         }
     ),
-    CheckedByFastPath(),
+    CheckedByFastPath(_OUR_TIMES),
 ]
 
 

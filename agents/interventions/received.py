@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+import msgspec
 import orjson
 from pydantic import ValidationError
 
 from agents.engine import record
 from topics.catalog import CONDITIONS, HEALTH, MILESTONES, RISK_CHANGES
-from topics.judging import refusal_of, unreadable
+from topics.envelope import UUID_PATTERN
+from topics.judging import refusal_of, too_deep, unreadable
 from topics.outcome import Refusal
 from topics.signals import ConditionMet, HealthUpdated, MilestoneAchieved, RiskChanged
+from topics.structs import checking_struct_of
 from topics.time import parse_time
 
 Sent = HealthUpdated | RiskChanged | MilestoneAchieved | ConditionMet
@@ -63,9 +69,40 @@ class SignalRecord(NamedTuple):
     data: dict[str, Any]
 
 
+_STRUCTS = {topic: checking_struct_of(model) for topic, model in MODELS.items()}
+_decode = msgspec.json.Decoder(reduce(or_, _STRUCTS.values())).decode
+"""Any of them, by its `type`, which must be there; a decoder of one alone takes it for granted."""
+_is_uuid = re.compile(UUID_PATTERN).fullmatch
+
+
 def read_signal(topic: str, record: Record) -> SignalRecord | Refusal:
     """Read a record of one of the topics in MODELS; what is not of that topic's model is refused."""
     value = record.value or b""
+    event = _decoded(topic, value)
+    if event is None or record.key != event.subject.encode():
+        return _judged(topic, record, value)
+    data = orjson.loads(value)["data"]  # plain, and with what a newer version may have added
+    return SignalRecord(
+        record, event.subject, event.id, event.__struct_config__.tag, parse_time(event.time), data
+    )
+
+
+def _decoded(topic: str, value: bytes) -> Any:
+    """The event in a record as a Struct of its model; None when anything at all is unusual about it."""
+    if b"\\u0000" in value or too_deep(value):
+        return None
+    try:
+        if not value.isascii():
+            value.decode()  # msgspec does not look into the strings that it skips
+        event: Any = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # `_judged` says what is wrong
+    of_topic = event.__class__ is _STRUCTS[topic]
+    return event if of_topic and _is_uuid(event.id) else None
+
+
+def _judged(topic: str, record: Record, value: bytes) -> SignalRecord | Refusal:
+    """The verdict by the model, an order of magnitude slower."""
     if refusal := unreadable(value):
         return refusal
     try:
