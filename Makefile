@@ -2,7 +2,8 @@
 # make install  `.venv/bin/success` with every command but `replay --engine spark`; also makes docs' commands work
 # make test     everything checked: lint, types, boundaries, tests on real Kafka, Postgres and SMTP
 # make lint     the checks alone        make fix    what ruff can mend by itself
-# make bench    our worker beside other engines (ARGS=--quick)      make chaos  all that goes wrong (SEED=7 EVENTS=1000000)
+# make bench    our worker beside other engines (ARGS=--quick)      make measure  all figures of docs/performance.md
+# make chaos    all that goes wrong (SEED=7 EVENTS=1000000)
 # make browser  the Chromium that the tests drive, installed where there is none; make tools  promtool and the like
 # make docs     what docs/ says from the code, written anew, and the site in build/site
 # make sbom     what an installation consists of (CycloneDX), in build/     make audit  known vulnerabilities of it
@@ -16,8 +17,8 @@ UV := .success/uv/bin/uv
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install develop demo test docs browser tools lint fix bench chaos sbom audit test-lowest test-wheel \
-  test-long test-spark
+.PHONY: help install develop demo test docs browser tools lint fix bench bench-pythons measure chaos sbom audit \
+  test-lowest test-wheel test-long test-spark
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -74,12 +75,26 @@ chaos: develop
 	@SUCCESS_LONG_TESTS=1 SUCCESS_LONG_SEED=$(SEED) SUCCESS_LONG_EVENTS=$(EVENTS) SUCCESS_LONG_KINDS=$(KINDS) \
 	  $(BIN)/pytest -m chaos
 
+# Our worker under each of PYTHONS, in turns, in environments of their own.
+bench-pythons: develop
+	@chosen= && for version in $(BENCHED); do place=build/bench/python$$(echo $$version | tr -c 'A-Za-z0-9.\n' _) && \
+	  UV_PROJECT_ENVIRONMENT=$$place $(UV) sync --frozen --quiet --inexact --no-default-groups --group dev --python $$version && \
+	  chosen="$$chosen --python $$place/bin/python" || exit 1; done && \
+	  $(BIN)/python -m bench --log dense --log known --only wedsync $(ARGS) $$chosen
+
+# On a quiet machine, some 25 minutes. Each part is kept as soon as it is there, and can be measured by itself.
+measure: develop
+	@$(BIN)/python -m bench --write --layers
+	@$(MAKE) --no-print-directory bench-pythons ARGS="--write --suppliers 100000"
+	@$(BIN)/python -m bench.scale workers latency --write
+
 test-spark: develop
 	@$(UV) sync --frozen --quiet --inexact --group spark
 	@$(BIN)/pytest tests/replay/again/test_spark.py tests/replay/again/test_live.py
 
 # The wheel alone, its tests copied beside it, so that nothing comes from the sources. PYTHONS: versions, or paths.
 PYTHONS ?= 3.12 3.13
+BENCHED ?= 3.11 $(PYTHONS)
 OF_WHEEL := tests/scoring tests/topics tests/runtime tests/agents/letters tests/agents/health tests/templates
 
 test-wheel: $(UV)

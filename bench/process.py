@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 
+from embedded.registry import Addresses
 from embedded.stack import Stack
 
 RUN_LIMIT_S = 600.0
@@ -46,6 +47,23 @@ def measured(command: Sequence[str], env: Mapping[str, str]) -> dict[str, float]
     return report
 
 
+def version_of(python: str) -> str:
+    """The version of an interpreter."""
+    command = [python, "-c", "import platform; print(platform.python_version())"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - one we chose
+
+
+def commit_of(checkout: Path) -> str | None:
+    """The commit of a checkout, short; None where git does not know."""
+    done = subprocess.run(  # noqa: S603 - our own command
+        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"],  # noqa: S607 - whichever git there is
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or None
+
+
 def complain(engine_id: str, wrong: Sequence[bytes], extra: AbstractSet[bytes], suppliers: int) -> None:
     """Raise `WrongStateError` if anything differs."""
     if wrong or extra:
@@ -67,16 +85,28 @@ def empty_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def kafka() -> Iterator[str]:
-    """Bootstrap servers: from SUCCESS_KAFKA, else of a throw-away stack."""
+def stack() -> Iterator[Addresses]:
+    """A throw-away stack, or that of SUCCESS_KAFKA and SUCCESS_DATABASE_URL."""
     if given := os.environ.get("SUCCESS_KAFKA"):
-        yield given
+        yield Addresses(
+            kafka=given,
+            database_url=os.environ.get("SUCCESS_DATABASE_URL", ""),
+            smtp="smtp://127.0.0.1:1",
+            mail_dir=Path(),
+        )
         return
-    stack = Stack(ephemeral=True)
+    made = Stack(ephemeral=True)
     try:
-        yield stack.start().kafka
+        yield made.start()
     finally:
-        stack.stop()
+        made.stop()
+
+
+@contextmanager
+def kafka() -> Iterator[str]:
+    """The bootstrap servers of a `stack`."""
+    with stack() as addresses:
+        yield addresses.kafka
 
 
 def clean_up_when_terminated() -> None:

@@ -23,8 +23,8 @@ from typing import NamedTuple
 import click
 
 from agents.cluster.provisioning import create_topics
-from bench.engines.compare import SEED, Plan
 from bench.logs.events import activity
+from bench.logs.kinds import DAYS, SEED
 from bench.logs.log import publish
 from bench.process import empty_folder, kafka, measured
 from bench.product import Product
@@ -63,10 +63,10 @@ class Rate(NamedTuple):
 
 
 @click.command()
-@click.option("--events", default=Plan.events, show_default=True)
-@click.option("--suppliers", default=Plan.suppliers, show_default=True)
-@click.option("--days", default=Plan.days, show_default=True, help="The days the events are spread over.")
-@click.option("--partitions", default=Plan.partitions, show_default=True)
+@click.option("--events", default=400_000, show_default=True)
+@click.option("--suppliers", default=20_000, show_default=True)
+@click.option("--days", default=DAYS, show_default=True, help="The days the events are spread over.")
+@click.option("--partitions", default=8, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 def main(events: int, suppliers: int, days: int, partitions: int, as_json: bool) -> None:
     """Measure live scoring, export and replay of the same events."""

@@ -1,18 +1,21 @@
-"""What `python -m bench` says: a table, JSON, a plot, and its part of docs/performance.md."""
+"""What `python -m bench` says: tables, JSON, a plot, and its part of docs/performance.md.
+
+Parts are kept in bench/results/engines.json by name, so that each can be measured apart: a log's name, `rows`, or
+`<log>, by Python`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-import subprocess
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
@@ -20,28 +23,37 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.engines.compare import Measured, Plan
 from bench.engines.engines import FULL, SMALL, STREAM_THREADS
+from bench.logs.kinds import LOGS
+from bench.process import commit_of
 from bench.product import ID as PRODUCT_ID
+from bench.rows.compare import BY_HAND, OURS, Row
 from embedded.jars import KAFKA_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
+STORED = RESULTS / "engines.json"
 PAGE = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "performance.svg"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-GOALS = (
-    ("Bytewax / small", 1.0, "Bytewax with the small fold"),
-    ("Kafka Streams exactly_once_v2 / small", 1.0, "Kafka Streams exactly_once_v2 with the small fold"),
+PRODUCT = PRODUCT_ID.partition(" / ")[0]
+FLOORS = (
+    ("dense", "plain loop", FULL, 1.0, "the plain loop with the same scoring"),
     (
-        "Kafka Streams exactly_once_v2, rare commits / small",
-        1.0,
-        "the same with commits as rare as our flushes while it lags",
+        "dense",
+        "Kafka Streams exactly_once_v2",
+        SMALL,
+        0.9,
+        "Kafka Streams exactly_once_v2 with the small fold",
     ),
-    ("plain loop / full", 0.8, "the plain loop with the same scoring"),
-    ("Kafka Streams exactly_once_v2 / small", 2.0, "the aim: twice Kafka Streams exactly_once_v2"),
+    ("known", "plain loop", FULL, 0.6, "the plain loop with the same scoring"),
+    ("known", "Bytewax", FULL, 1.0, "Bytewax with the same scoring"),
+    ("new", "plain loop", FULL, 0.6, "the plain loop with the same scoring"),
+    ("new", "Bytewax", FULL, 1.0, "Bytewax with the same scoring"),
 )
-"""(engine, the least ratio of our worker's rate to its, in words)"""
+"""(log, engine, what it runs, the least ratio of our worker's rate to its, in words)"""
+ROWS_FLOOR = 0.8
 NAMES = {FULL: "the scoring", SMALL: "the small fold"}
-OURS, SAME, OTHER = "#0b6e4f", "#5b8def", "#a9a9a9"
+COLOURS = {OURS: "#0b6e4f", FULL: "#5b8def", SMALL: "#a9a9a9"}
 
 
 def machine() -> dict[str, Any]:
@@ -51,47 +63,64 @@ def machine() -> dict[str, Any]:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         if line.startswith("model name")
     ]
-    commit = subprocess.run(  # noqa: S603 - our own command
-        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"],  # noqa: S607 - whichever git there is
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": model[0] if model else platform.processor(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
-        "commit": commit.stdout.strip() or None,
+        "commit": commit_of(ROOT),
         "versions": {"kafka": KAFKA_VERSION, "kafka streams": KAFKA_VERSION}
         | {name: version(name) for name in ("aiokafka", "bytewax", "faust-streaming", "quixstreams")},
     }
 
 
-def as_json(plan: Plan, where: dict[str, Any], rows: Sequence[Measured]) -> dict[str, Any]:
-    """Everything."""
+# --- what is kept of a measurement
+
+
+def log_part(
+    where: dict[str, Any], plan: Plan, rows: Sequence[Measured], layers: dict[str, float]
+) -> dict[str, Any]:
+    """All of one log."""
     return {
         "machine": where,
         "plan": asdict(plan),
         "stream_threads": STREAM_THREADS,
-        "ratios": ratios(rows),
-        "layers_us": layers(rows),
         "engines": [
             {
                 "engine": row.engine,
                 "scoring": row.fold,
                 "events": row.events,
-                "events_per_second": {
-                    "median": round(row.rate),
-                    "least": round(min(row.rates)),
-                    "most": round(max(row.rates)),
-                },
-                "cpu_us_per_event": round(cpu_us(row), 2),
+                "events_per_second": _spread(row.rates),
+                "cpu_us_per_event": round(row.cpu_us(), 2),
                 "memory_mb": round(row.middle("memory_mb")),
-                "state": "equal to the sequential fold, each run",
                 "keeps": row.keeps,
                 "limited_by": row.limit,
+                "runs": row.runs,
+            }
+            for row in rows
+        ],
+        "layers_us": {
+            name.removeprefix("cpu "): round(cost / rows[0].events * 1e6, 2)
+            for name, cost in layers.items()
+            if name.startswith("cpu ")
+        },
+    }
+
+
+def rows_part(where: dict[str, Any], repeats: int, rows: Sequence[Row]) -> dict[str, Any]:
+    """All of the way into Postgres."""
+    return {
+        "machine": where,
+        "plan": {"repeats": repeats},
+        "rows": [
+            {
+                "way": row.way,
+                "log": row.log,
+                "events": row.events,
+                "events_per_second": _spread(row.rates),
+                "cpu_us_per_event": round(row.cpu_us("cpu_seconds"), 1),
+                "postgres_cpu_us_per_event": round(row.cpu_us("postgres_cpu_seconds"), 1),
                 "runs": row.runs,
             }
             for row in rows
@@ -99,91 +128,136 @@ def as_json(plan: Plan, where: dict[str, Any], rows: Sequence[Measured]) -> dict
     }
 
 
-def cpu_us(row: Measured) -> float:
-    """CPU µs an event in the engine's process; the broker's is not in it."""
-    return row.middle("cpu_seconds") / row.events * 1e6
+def _spread(rates: Sequence[float]) -> dict[str, int]:
+    return {"median": round(median(rates)), "least": round(min(rates)), "most": round(max(rates))}
 
 
-def ratios(rows: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Our worker's rate against those that it is to be held against."""
-    rate = {row.id: row.rate for row in rows}
-    return [
-        {
-            "ours": PRODUCT_ID,
-            "against": words,
-            "ratio": round(rate[PRODUCT_ID] / rate[other], 2),
-            "wanted": wanted,
-        }
-        for other, wanted, words in GOALS
-        if PRODUCT_ID in rate and other in rate
-    ]
+@dataclass
+class Found:
+    """What was measured, by part."""
+
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls) -> Self:
+        """What is kept."""
+        return cls(json.loads(STORED.read_text(encoding="utf-8"))["parts"] if STORED.exists() else {})
+
+    def keep(self, parts: dict[str, dict[str, Any]]) -> None:
+        """Put these in the place of what was kept of them: JSON, plot and page."""
+        self.parts |= parts
+        RESULTS.mkdir(exist_ok=True)
+        STORED.write_text(json.dumps({"parts": self.parts}, indent=1) + "\n", encoding="utf-8")
+        plot(self.parts, PLOT)
+        put_between_marks(PAGE, "\n".join([*self.lines(), "", "### Floors", "", *floors(self.parts)]))
+
+    def lines(self) -> list[str]:
+        """All parts in Markdown."""
+        found: list[str] = []
+        for name, kind in LOGS.items():
+            for part in (name, f"{name}, by Python"):
+                if part in self.parts:
+                    title = f"{kind.title}{part.removeprefix(name)}"
+                    found += [f"### {title}", "", f"{kind.what[:1].upper()}{kind.what[1:]}.", ""]
+                    found += [
+                        *table(self.parts[part]),
+                        "",
+                        *_layers(self.parts[part]),
+                        _measured_where(self.parts[part]),
+                    ]
+        if "rows" in self.parts:
+            found += [
+                "### Into Postgres",
+                "",
+                *rows_table(self.parts["rows"]),
+                "",
+                _measured_where(self.parts["rows"]),
+            ]
+        return found
 
 
-def layers(rows: Sequence[Measured]) -> dict[str, float]:
-    """CPU µs an event of our worker by layer, medians."""
-    for row in rows:
-        if row.id == PRODUCT_ID:
-            names = [name for name in row.runs[0] if name.startswith("cpu ")]
-            return {
-                name[4:]: round(median(run[name] for run in row.runs) / row.events * 1e6, 2) for name in names
-            }
-    return {}
+def _measured_where(part: dict[str, Any]) -> str:
+    where = part["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
+    return (
+        f"Measured {where['at']} at commit {where['commit']}: {where['cpu']}, {where['cores']} cores, load "
+        f"{where['load']} before the first run, Python {where['python']}, {versions}; {part['plan']['repeats']} runs "
+        "each, in turns.\n"
+    )
 
 
-def table(rows: Sequence[Measured]) -> list[str]:
-    """The table, in Markdown."""
+# --- tables
+
+
+def table(part: dict[str, Any]) -> list[str]:
+    """The engines on one log."""
     head = (
         "| engine | runs | events | events/s, median (spread) | CPU µs an event | memory | state kept in "
         "| limited by |"
     )
     lines = [head, "|---|---|---:|---:|---:|---:|---|---|"]
-    for row in sorted(rows, key=lambda row: (row.fold != FULL, -row.rate)):
-        name = f"**{row.engine}**" if row.id == PRODUCT_ID else row.engine
-        fold = NAMES[row.fold]
-        spread = f"{min(row.rates):,.0f} to {max(row.rates):,.0f}"
+    for row in sorted(
+        part["engines"], key=lambda row: (row["scoring"] != FULL, -row["events_per_second"]["median"])
+    ):
+        name = f"**{row['engine']}**" if row["engine"].startswith(PRODUCT) else row["engine"]
         lines.append(
-            f"| {name} | {fold} | {row.events:,} | {row.rate:,.0f} ({spread}) | {cpu_us(row):.1f} "
-            f"| {row.middle('memory_mb'):,.0f} MB | {row.keeps} | {row.limit} |"
+            f"| {name} | {NAMES[row['scoring']]} | {row['events']:,} | {_rate(row)} | {row['cpu_us_per_event']:.1f} "
+            f"| {row['memory_mb']:,} MB | {row['keeps']} | {row['limited_by']} |"
         )
     return lines
 
 
-def measured_part(plan: Plan, where: dict[str, Any], rows: Sequence[Measured]) -> str:
-    """What --write puts between the marks of docs/performance.md."""
-    versions = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
-    lines = [
-        (
-            f"Measured {where['at']} at commit {where['commit']}: {where['cpu']}, {where['cores']} cores, "
-            f"load {where['load']} before the first run, Python {where['python']}, {versions}. "
-            f"{plan.repeats} runs each, in turns; {plan.events:,} events of {plan.suppliers:,} suppliers "
-            f"over {plan.days} days, {plan.partitions} partitions."
-        ),
-        "",
-        *table(rows),
-        "",
-        "Every run of every engine ended with the state of a sequential fold of the log.",
-        "",
+def rows_table(part: dict[str, Any]) -> list[str]:
+    """The ways into Postgres."""
+    return [
+        "| | log | events | events/s, median (spread) | CPU µs an event | and in Postgres |",
+        "|---|---|---:|---:|---:|---:|",
         *[
-            f"- {ratio['ours'].partition(' / ')[0]} with its full scoring against {ratio['against']}: "
-            f"**{ratio['ratio']}** "
-            f"(wanted: {ratio['wanted']})."
-            for ratio in ratios(rows)
+            f"| {row['way']} | {row['log']} | {row['events']:,} | {_rate(row)} | {row['cpu_us_per_event']:.1f} "
+            f"| {row['postgres_cpu_us_per_event']:.1f} |"
+            for row in part["rows"]
         ],
-        "",
-        "| layer of our worker | CPU µs an event |",
-        "|---|---:|",
-        *[f"| {name} | {cost:.2f} |" for name, cost in layers(rows).items()],
     ]
-    return "\n".join(lines)
 
 
-def write(plan: Plan, where: dict[str, Any], rows: Sequence[Measured]) -> None:
-    """JSON, plot and page."""
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(as_json(plan, where, rows), indent=1)
-    (RESULTS / "engines.json").write_text(f"{text}\n", encoding="utf-8")
-    plot(rows, PLOT)
-    put_between_marks(PAGE, measured_part(plan, where, rows))
+def _rate(row: dict[str, Any]) -> str:
+    rates = row["events_per_second"]
+    return f"{rates['median']:,} ({rates['least']:,} to {rates['most']:,})"
+
+
+def _layers(part: dict[str, Any]) -> Iterator[str]:
+    if part["layers_us"]:
+        yield from ("| layer of our worker (a run of its own) | CPU µs an event |", "|---|---:|")
+        yield from (f"| {name} | {cost:.2f} |" for name, cost in part["layers_us"].items())
+        yield ""
+
+
+def floors(parts: dict[str, dict[str, Any]]) -> list[str]:
+    """Our worker's rate against those that it is to be held against."""
+    lines = []
+    for log, engine, fold, wanted, words in FLOORS:
+        rates = {
+            (row["engine"], row["scoring"]): row["events_per_second"]["median"]
+            for row in parts.get(log, {"engines": []})["engines"]
+        }
+        ours, theirs = rates.get((PRODUCT, FULL)), rates.get((engine, fold))
+        if ours and theirs:
+            lines.append(f"- {LOGS[log].title}: {ours / theirs:.2f} of {words} (floor: {wanted}).")
+    by_log: dict[str, dict[str, int]] = {}
+    for row in parts.get("rows", {"rows": []})["rows"]:
+        by_log.setdefault(row["log"], {})[row["way"]] = row["events_per_second"]["median"]
+    lines += [
+        f"- Into Postgres, {log}: {ways[OURS] / ways[BY_HAND]:.2f} of the reference by hand (floor: {ROWS_FLOOR})."
+        for log, ways in by_log.items()
+        if {OURS, BY_HAND} <= ways.keys()
+    ]
+    lines += [
+        f"- Into Postgres, {log}: {ways[OURS] / rate:.2f} times {way}."
+        for log, ways in by_log.items()
+        for way, rate in ways.items()
+        if way not in {OURS, BY_HAND}
+    ]
+    return lines
 
 
 def put_between_marks(page: Path, text: str) -> None:
@@ -195,24 +269,41 @@ def put_between_marks(page: Path, text: str) -> None:
     page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
-def plot(rows: Sequence[Measured], path: Path) -> None:
-    """Median and spread of each engine as bars."""
+def plot(parts: dict[str, dict[str, Any]], path: Path) -> None:
+    """Median and spread of each engine as bars, a panel a log."""
+    logs = [name for name in LOGS if name in parts]
+    if not logs:
+        return
     mpl.rcParams["svg.hashsalt"] = "bench"  # the same figures give the same file
     mpl.rcParams["svg.fonttype"] = "none"
-    ordered = sorted(rows, key=lambda row: (row.fold == FULL, row.rate))
-    figure, axes = plt.subplots(figsize=(9, 0.4 * len(ordered) + 1.2), layout="constrained")
+    heights = [len(parts[name]["engines"]) for name in logs]
+    figure, panels = plt.subplots(
+        len(logs),
+        figsize=(9, 0.4 * sum(heights) + 1.4 * len(logs)),
+        layout="constrained",
+        squeeze=False,
+        height_ratios=heights,
+    )
+    for axes, name in zip(panels[:, 0], logs, strict=True):
+        _bars(axes, parts[name]["engines"])
+        axes.set_title(LOGS[name].title, loc="left")
+    panels[-1, 0].set_xlabel("events/s, one process; median, least and most")
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def _bars(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+    ordered = sorted(rows, key=lambda row: (row["scoring"] == FULL, row["events_per_second"]["median"]))
     for place, row in enumerate(ordered):
-        color = OURS if row.id == PRODUCT_ID else SAME if row.fold == FULL else OTHER
-        below, above = row.rate - min(row.rates), max(row.rates) - row.rate
-        axes.barh(place, row.rate, color=color, xerr=[[below], [above]], ecolor="#333333", capsize=3)
+        rates = row["events_per_second"]
+        colour = COLOURS[OURS if row["engine"].startswith(PRODUCT) else row["scoring"]]
+        below, above = rates["median"] - rates["least"], rates["most"] - rates["median"]
+        axes.barh(place, rates["median"], color=colour, xerr=[[below], [above]], ecolor="#333333", capsize=3)
         axes.annotate(
-            f"{row.rate:,.0f}", (max(row.rates), place), (6, 0), textcoords="offset points", va="center"
+            f"{rates['median']:,}", (rates["most"], place), (6, 0), textcoords="offset points", va="center"
         )
-    axes.set_yticks(range(len(ordered)), [f"{row.engine}: {NAMES[row.fold]}" for row in ordered])
-    axes.set_xlabel("events/s, one process; median, least and most")
+    axes.set_yticks(range(len(ordered)), [f"{row['engine']}: {NAMES[row['scoring']]}" for row in ordered])
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.margins(x=0.15)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)

@@ -32,8 +32,12 @@ class Engine:
     """What limits it, for people."""
     slow: bool = False
     """Takes the short log."""
+    sparse: bool = True
+    """Runs on the sparse logs too."""
     own_changelog: bool = False
     """Its changelog topic is made for it."""
+    restores: bool = False
+    """What it knows before the first event it restores from its changelog topic; others read `Job.known`."""
 
     @property
     def id(self) -> str:
@@ -58,6 +62,11 @@ def _changelog(name: Callable[[Job], str]) -> Callable[[Job], dict[bytes, bytes]
     return lambda job: newest_values(job.kafka, name(job), job.partitions)
 
 
+def fold_changelog(job: Job) -> str:
+    """The changelog topic of a Kafka Streams or Faust table."""
+    return f"{job.run}-fold-changelog"
+
+
 def _final_file(job: Job) -> dict[bytes, bytes]:
     states = json.loads(job.path("final.json").read_text(encoding="utf-8"))
     return {key.encode(): bytes.fromhex(packed) for key, packed in states.items()}
@@ -69,12 +78,17 @@ def _quix_final(job: Job) -> dict[bytes, bytes]:
     return {key.partition(b"|")[0]: packed for key, packed in kept.items()}
 
 
+def plain_changelog(job: Job) -> str:
+    """The changelog topic of a plain loop."""
+    return f"{job.run}-changelog"
+
+
 def _plain(fold: str, limit: str) -> Engine:
     return Engine(
         "plain loop",
         fold,
         _python("plain_loop"),
-        _changelog(lambda job: f"{job.run}-changelog"),
+        _changelog(plain_changelog),
         "changelog topic, in batches",
         limit,
         own_changelog=True,
@@ -85,14 +99,18 @@ def _bytewax(fold: str, limit: str) -> Engine:
     return Engine("Bytewax", fold, _python("bytewax_flow"), _final_file, "SQLite, each epoch", limit)
 
 
-def _kafka_streams(guarantee: str, limit: str, *, interval_ms: int | None = None, name: str = "") -> Engine:
+def _kafka_streams(
+    guarantee: str, limit: str, *, interval_ms: int | None = None, name: str = "", sparse: bool = False
+) -> Engine:
     return Engine(
         f"Kafka Streams {guarantee}{name}",
         SMALL,
         _streams(guarantee, interval_ms),
-        _changelog(lambda job: f"{job.run}-fold-changelog"),
+        _changelog(fold_changelog),
         "RocksDB and changelog topic",
         limit,
+        sparse=sparse,
+        restores=sparse,
     )
 
 
@@ -107,15 +125,17 @@ PEERS = (
         "RocksDB and changelog topic",
         "its state API: a supplier's whole state is read and written at every event",
         slow=True,
+        sparse=False,
     ),
     Engine(
         "naive Faust",
         FULL,
         _python("naive_faust"),
-        _changelog(lambda job: f"{job.run}-fold-changelog"),
+        _changelog(fold_changelog),
         "changelog topic, each event",
         "some 340 Python calls an event before the agent is reached, and a changelog record each",
         slow=True,
+        sparse=False,
     ),
     _plain(SMALL, "aiokafka's record objects and JSON decoding in one thread"),
     _bytewax(SMALL, "a call into Python a supplier and batch, JSON decoding, the GIL"),
@@ -124,6 +144,7 @@ PEERS = (
         "exactly_once_v2",
         "as above, and a transaction every 100 ms (its default)",
         interval_ms=EXACTLY_ONCE_INTERVAL_MS,
+        sparse=True,
     ),
     _kafka_streams(
         "exactly_once_v2", "as above, with transactions as rare as our flushes", name=", rare commits"

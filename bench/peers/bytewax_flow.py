@@ -6,7 +6,7 @@ Its own Kafka connector makes an object of each record; this source hands on tup
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -90,13 +90,16 @@ class Log(FixedPartitionedSource[tuple[str, Raw], int]):
 
 
 class SupplierLogic(op.StatefulBatchLogic[Raw, bytes, bytes]):
-    """One supplier; says its state at the end of the log."""
+    """One supplier; says its state at the end of the log. `first` knows the state before the first event."""
 
-    def __init__(self, folded: Folded) -> None:
+    def __init__(self, first: Callable[[bytes], Folded], folded: Folded | None) -> None:
+        self._first = first
         self._folded = folded
 
     def on_batch(self, values: list[Raw]) -> tuple[Iterable[bytes], bool]:
         """Fold."""
+        if self._folded is None:
+            self._folded = self._first(values[0][0])
         take = self._folded.take
         for value in values:
             take(*value)
@@ -104,11 +107,11 @@ class SupplierLogic(op.StatefulBatchLogic[Raw, bytes, bytes]):
 
     def on_eof(self) -> tuple[Iterable[bytes], bool]:
         """The final state, for the comparison."""
-        return (self._folded.pack(),), False
+        return (self.snapshot(),), False
 
     def snapshot(self) -> bytes:
         """For recovery."""
-        return self._folded.pack()
+        return self._folded.pack() if self._folded else b""
 
 
 class Finals(DynamicSink[tuple[str, bytes]], StatelessSinkPartition[tuple[str, bytes]]):
@@ -132,9 +135,14 @@ def main() -> None:
     tune_collector()
     work, clock, finals = job(), Clock(), Finals()
     kind: Any = FOLDS[work.fold]
+    known = work.known_states()
+
+    def first(key: bytes) -> Folded:
+        folded: Folded = known.pop(key) if key in known else kind()
+        return folded
 
     def logic(snapshot: bytes | None) -> SupplierLogic:
-        return SupplierLogic(kind() if snapshot is None else kind.unpack(snapshot))
+        return SupplierLogic(first, None if snapshot is None else kind.unpack(snapshot))
 
     flow = Dataflow("bench")
     log = op.input("log", flow, Log(work, clock))

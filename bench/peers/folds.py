@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol, Self
 
 from bench.engines.small_fold import SmallState
@@ -60,13 +62,20 @@ class FullState:
 FOLDS: dict[str, type[FullState | SmallState]] = {"full": FullState, "small": SmallState}
 
 
-def sequential(fold: str, log: Iterable[tuple[bytes, bytes, int]]) -> dict[bytes, bytes]:
-    """What a fold makes of (key, value, append time) one after the other: packed states by key."""
+def packed(
+    fold: str,
+    log: Iterable[tuple[bytes, bytes, int]],
+    known: Callable[[bytes], Folded | None] = lambda _: None,
+) -> dict[bytes, bytes]:
+    """What a fold makes of (key, value, append time) one after the other: packed states by key.
+
+    `known`: the state of a key before its first event, if there is one.
+    """
     new = FOLDS[fold]
-    states: dict[bytes, Folded] = {}
-    for key, value, append_ms in log:
-        state = states.get(key)
-        if state is None:
-            state = states[key] = new()
-        state.take(key, value, append_ms)
-    return {key: state.pack() for key, state in states.items()}
+    found = {}
+    for key, events in groupby(sorted(log, key=itemgetter(0)), itemgetter(0)):
+        state = known(key) or new()
+        for event in events:
+            state.take(*event)
+        found[key] = state.pack()
+    return found

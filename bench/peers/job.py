@@ -9,6 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from bench.logs.log import newest_values
+from bench.peers.folds import FOLDS, Folded
+
 
 class Job(msgspec.Struct, frozen=True):
     """One run of one engine."""
@@ -28,6 +31,10 @@ class Job(msgspec.Struct, frozen=True):
     """An empty folder of its own."""
     interval_s: float
     """How often what was done is made durable."""
+    known: str = ""
+    """The topic of the packed states of all who are known before the first event; empty if nobody is."""
+    database_url: str = ""
+    """For `by_hand`."""
 
     def encode(self) -> str:
         """As the one argument of a process."""
@@ -36,6 +43,14 @@ class Job(msgspec.Struct, frozen=True):
     def path(self, name: str) -> Path:
         """A file in the run's folder."""
         return Path(self.folder) / name
+
+    def known_states(self) -> dict[bytes, Folded]:
+        """Of all who are known, decoded."""
+        if not self.known:
+            return {}
+        unpack = FOLDS[self.fold].unpack
+        kept = newest_values(self.kafka, self.known, self.partitions)
+        return {key: unpack(value) for key, value in kept.items()}
 
 
 def job() -> Job:

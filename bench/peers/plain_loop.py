@@ -31,7 +31,7 @@ class Loop:
 
     def __init__(self, work: Job) -> None:
         self._work = work
-        self._states: dict[bytes, Folded] = {}
+        self._states = work.known_states()
         self._touched: defaultdict[int, dict[bytes, Folded]] = defaultdict(dict)
         self._producer = BatchProducer(Settings(kafka=work.kafka), Lease(3600, end_process))
         self._consumer: AIOKafkaConsumer = AIOKafkaConsumer(
@@ -72,10 +72,13 @@ class Loop:
             state.take(key, record.value, record.timestamp)
             touched[key] = state
 
+    def _packed(self, folded: Folded) -> bytes:
+        return folded.pack()
+
     async def _flush(self) -> None:
         pending = []
         for partition, states in self._touched.items():
-            records: list[Outgoing] = [(key, state.pack(), []) for key, state in states.items()]
+            records: list[Outgoing] = [(key, self._packed(state), []) for key, state in states.items()]
             pending += await self._producer.queue(f"{self._work.run}-changelog", partition, records)
         await self._producer.acked(pending)
         self._touched.clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 
 import click
 
-from bench.process import clean_up_when_terminated, say
-from bench.report import RESULTS, ROOT, machine, put_between_marks
+from bench.process import clean_up_when_terminated, say, stack
+from bench.report import PRODUCT, RESULTS, ROOT, Found, machine, put_between_marks
 from bench.scale import (
     clients,
     latency,
@@ -20,17 +19,16 @@ from bench.scale import (
     rebalance,
     recovery,
     rescoring,
-    sparse,
     state,
     ticks,
     workers,
 )
 from embedded.registry import Addresses
-from embedded.stack import Stack
 
 PAGE = ROOT / "docs" / "scale.md"
 STORED = RESULTS / "scale.json"
-ENGINES = RESULTS / "engines.json"
+LOADS = (0.1, 0.5, 0.9)
+"""Of the dense rate."""
 Measurement = Callable[[Addresses, dict[str, Any]], dict[str, Any]]
 
 MODULES = {
@@ -40,7 +38,6 @@ MODULES = {
     "recovery": recovery,
     "rescoring": rescoring,
     "workers": workers,
-    "sparse": sparse,
     "latency": latency,
     "rebalance": rebalance,
     "postgres": postgres,
@@ -52,7 +49,6 @@ TITLES = {
     "recovery": "Recovery",
     "rescoring": "Other weights for everybody",
     "workers": "Workers side by side",
-    "sparse": "Every event another supplier's",
     "latency": "Added latency",
     "rebalance": "Pauses",
     "postgres": "Postgres",
@@ -63,9 +59,8 @@ MEASURE: dict[str, Measurement] = {
     "clients": lambda _, options: clients.measure(options["client_events"]),
     "recovery": lambda stack, options: recovery.measure(stack.kafka, options["suppliers"]),
     "rescoring": lambda stack, options: rescoring.measure(stack.kafka, options["suppliers"]),
-    "workers": lambda stack, options: workers.measure(stack.kafka, options["events"], 20_000),
-    "sparse": lambda stack, options: sparse.measure(stack.kafka, options["sparse_suppliers"]),
-    "latency": lambda stack, options: latency.measure(stack.kafka, options["rate"] or half_load(), 20.0),
+    "workers": lambda stack, options: workers.measure(stack, options["events"], options["row_events"]),
+    "latency": lambda stack, options: latency.measure(stack, options["rate"] or rates(), 15.0),
     "rebalance": lambda stack, _: rebalance.measure(stack, 500),
     "postgres": lambda stack, options: postgres.measure(
         stack.database_url, tuple(int(size) for size in options["sizes"].split(","))
@@ -79,9 +74,14 @@ NEED_NO_STACK = {"state", "ticks", "clients"}
 @click.option("--suppliers", default=1_000_000, show_default=True, help="For state, recovery and rescoring.")
 @click.option("--timers", default=100_000, show_default=True, help="For ticks.")
 @click.option("--client-events", default=5_000, show_default=True, help="For clients.")
-@click.option("--events", default=400_000, show_default=True, help="For workers.")
-@click.option("--sparse-suppliers", default=300_000, show_default=True, help="For sparse.")
-@click.option("--rate", type=int, help="For latency, events/s; half of what `python -m bench --write` found.")
+@click.option("--events", default=400_000, show_default=True, help="For workers, the dense log.")
+@click.option("--row-events", default=100_000, show_default=True, help="For workers, the sparse one.")
+@click.option(
+    "--rate",
+    type=int,
+    multiple=True,
+    help="For latency, events/s; 10, 50 and 90 % of what `python -m bench --log dense --write` found, and 10000.",
+)
 @click.option("--sizes", default="1000,20000", show_default=True, help="For postgres: suppliers.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object.")
 @click.option("--write", is_flag=True, help=f"Also into bench/results/ and docs/{PAGE.name}.")
@@ -109,30 +109,20 @@ def stack_for(names: list[str]) -> Iterator[Addresses]:
     if set(names) <= NEED_NO_STACK:
         yield Addresses(kafka="", database_url="", smtp="", mail_dir=Path())
         return
-    if given := os.environ.get("SUCCESS_KAFKA"):
-        yield Addresses(
-            kafka=given,
-            database_url=os.environ["SUCCESS_DATABASE_URL"],
-            smtp="smtp://127.0.0.1:1",
-            mail_dir=Path(),
+    with stack() as addresses:
+        yield addresses
+
+
+def rates() -> list[int]:
+    """10,000 events/s, and parts of what our worker did on the dense log in `python -m bench --write`."""
+    dense = Found.load().parts.get("dense")
+    if dense is None:
+        raise click.UsageError(
+            "nothing kept of the dense log: give --rate, or run `python -m bench --write` first"
         )
-        return
-    stack = Stack(ephemeral=True)
-    try:
-        yield stack.start()
-    finally:
-        stack.stop()
-
-
-def half_load() -> int:
-    """Half of the rate that our worker had in `python -m bench --write`."""
-    if not ENGINES.exists():
-        raise click.UsageError(f"no {ENGINES.name} yet: give --rate, or run `python -m bench --write` first")
-    engines = json.loads(ENGINES.read_text(encoding="utf-8"))["engines"]
-    rate: int = next(row for row in engines if row["engine"] == "wedsync-success")["events_per_second"][
-        "median"
-    ]
-    return rate // 2
+    found = next(row for row in dense["engines"] if row["engine"] == PRODUCT)
+    full: int = found["events_per_second"]["median"]
+    return sorted({10_000, *(round(full * part) for part in LOADS)})
 
 
 def keep(name: str, found: dict[str, Any]) -> None:

@@ -1,18 +1,26 @@
-"""From publishing an event to the signal it brings about, at a steady rate."""
+"""From publishing an event to its signal, its row and its celebration, at steady rates."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import orjson
 from confluent_kafka import Consumer, Producer
 
+from bench.api.score import api
 from bench.logs.events import activity
-from bench.scale.workers import new_settings, scoring
+from bench.rows.compare import Side
+from bench.rows.watch import SuccessWorker
+from bench.scale.probes import WAITED_FOR, Probes
+from embedded.process import free_port
+from embedded.registry import Addresses
 from runtime.settings import Settings
 from scoring.time import DAY
 from topics.catalog import ACTIVITY, RISK_CHANGES, full_name
@@ -21,40 +29,56 @@ from topics.partitioner import partition_of
 SEED = 17
 SUPPLIERS = 20_000
 WARM_UP_S = 5.0
-LAST_ONES_S = 5.0
+LAST_ONES_S, LAST_SIGNALS_S = 60.0, 3.0
+PROBES = 60
+STAMPED = re.compile(r"[0-9]+-([0-9]+)")
+"""The id of an event of the load: its number, and when it was due (ns)."""
 JOIN_S = 30.0
 GROUPS_PER_SECOND = 500
 """Events go out in groups, each when its last one is due: no event before its time."""
 
 
-def measure(kafka: str, per_second: int, seconds: float) -> dict[str, Any]:
-    """Publish at this rate for so long; percentiles in ms from when each event was due to go out."""
-    settings = new_settings(kafka)
-    over = threading.Event()
-    listening = threading.Event()
-    with ThreadPoolExecutor(1) as pool, scoring(settings, 1) as [process]:
-        process.go()
-        process.ready()
-        listener = pool.submit(_listen, settings, listening, over)
-        if not listening.wait(JOIN_S):
-            over.set()
-            raise TimeoutError("the listener did not get its partitions")
-        began_ns = time.time_ns()
-        published = _publish(settings, per_second, WARM_UP_S + seconds)
-        time.sleep(LAST_ONES_S)
-        over.set()
-        found = listener.result()
+def measure(addresses: Addresses, rates: Sequence[int], seconds: float) -> dict[str, Any]:
+    """Publish at each rate for so long; percentiles in ms from when each event was due to go out."""
+    return {"rates": [_at_rate(addresses, rate, seconds) for rate in rates]}
+
+
+def _at_rate(addresses: Addresses, per_second: int, seconds: float) -> dict[str, Any]:
+    side = Side(addresses)
+    settings = side.settings.model_copy(update={"api_port": free_port()})
+    try:
+        with SuccessWorker(settings) as worker, api(settings):
+            probes = Probes(settings, PROBES)
+            with probes.open(), _listening(settings) as listener:
+                began_ns, cpu = time.time_ns(), worker.cpu_seconds()
+                with ThreadPoolExecutor(1) as pool:
+                    publishing = pool.submit(_publish, settings, per_second, WARM_UP_S + seconds)
+                    time.sleep(WARM_UP_S)
+                    probes.send(seconds)
+                    published = publishing.result()
+                busy = (worker.cpu_seconds() - cpu) / (WARM_UP_S + seconds)
+                probes.wait_for_all(LAST_ONES_S)
+                time.sleep(LAST_SIGNALS_S)
+    finally:
+        side.close()
     counted_from = began_ns + int(WARM_UP_S * 1e9)
-    waits = sorted(wait for sent_ns, wait in found if sent_ns >= counted_from)
-    if not waits:
-        raise RuntimeError("no signal came")
+    waits = sorted(wait for sent_ns, wait in listener.found if sent_ns >= counted_from)
     return {
         "asked_per_second": per_second,
         "published_per_second": round(published),
-        "signals": len(waits),
-        **{f"p{part}_ms": round(waits[int((len(waits) - 1) * part / 100)], 1) for part in (50, 90, 99)},
-        "most_ms": round(waits[-1], 1),
+        "cores_of_the_worker": round(busy, 2),
+        "risk change": percentiles(waits),
+        **{what: percentiles(probes.waits(what)) for what in WAITED_FOR},
+        "lost": probes.lost(),
     }
+
+
+def percentiles(waits: Sequence[float]) -> dict[str, float]:
+    """Of ms, ascending."""
+    if not waits:
+        return {"events": 0}
+    found = {f"p{part}_ms": round(waits[int((len(waits) - 1) * part / 100)], 1) for part in (50, 90, 99)}
+    return {"events": len(waits), **found, "most_ms": round(waits[-1], 1)}
 
 
 def _publish(settings: Settings, per_second: int, seconds: float) -> float:
@@ -86,32 +110,53 @@ def _publish(settings: Settings, per_second: int, seconds: float) -> float:
     return total / (time.perf_counter() - began)
 
 
-def _listen(settings: Settings, listening: threading.Event, over: threading.Event) -> list[tuple[int, float]]:
-    """Until `over`: when the event behind each risk change was due (ns), and how many ms later its signal was here."""
-    found: list[tuple[int, float]] = []
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.kafka,
-            "group.id": f"{settings.topic_prefix}latency",
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-            "fetch.wait.max.ms": 5,
-            "log_level": 4,
-        }
-    )
-    consumer.subscribe([full_name(settings.topic_prefix, RISK_CHANGES)], on_assign=lambda *_: listening.set())
+class _Listener(threading.Thread):
+    """When the event behind each risk change was due (ns), and how many ms later its signal was here."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(daemon=True)
+        self._settings = settings
+        self.found: list[tuple[int, float]] = []
+        self.listening, self.over = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        """Until `over`."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._settings.kafka,
+                "group.id": f"{self._settings.topic_prefix}latency",
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 5,
+                "log_level": 4,
+            }
+        )
+        topic = full_name(self._settings.topic_prefix, RISK_CHANGES)
+        consumer.subscribe([topic], on_assign=lambda *_: self.listening.set())
+        try:
+            while not self.over.is_set():
+                message = consumer.poll(0.05)
+                if message is None or message.error() is not None:
+                    continue
+                here_ns = time.time_ns()
+                sent_ns = _newest_cause_ns(orjson.loads(message.value()))
+                if sent_ns is not None:
+                    self.found.append((sent_ns, (here_ns - sent_ns) / 1e6))
+        finally:
+            consumer.close()
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[_Listener]:
+    listener = _Listener(settings)
+    listener.start()
     try:
-        while not over.is_set():
-            message = consumer.poll(0.05)
-            if message is None or message.error() is not None:
-                continue
-            here_ns = time.time_ns()
-            sent_ns = _newest_cause_ns(orjson.loads(message.value()))
-            if sent_ns is not None:
-                found.append((sent_ns, (here_ns - sent_ns) / 1e6))
+        if not listener.listening.wait(JOIN_S):
+            raise TimeoutError("the listener did not get its partitions")
+        yield listener
     finally:
-        consumer.close()
-    return found
+        listener.over.set()
+        listener.join()
 
 
 def _newest_cause_ns(signal: dict[str, Any]) -> int | None:
@@ -119,15 +164,30 @@ def _newest_cause_ns(signal: dict[str, Any]) -> int | None:
     causes = [cause["event"] for cause in signal["data"]["causes"]]
     if not causes or causes[-1] == "time":
         return None
-    return max((int(cause.rpartition("-")[2]) for cause in causes if "-" in cause), default=None)
+    stamps = [STAMPED.fullmatch(cause) for cause in causes]
+    return max((int(stamp[1]) for stamp in stamps if stamp), default=None)
 
 
 def lines(found: dict[str, Any]) -> list[str]:
     """For people, in Markdown."""
     return [
         (
-            f"At {found['published_per_second']:,} events/s, {found['signals']:,} risk changes: half arrive within "
-            f"{found['p50_ms']} ms of their event's publishing, 90 % within {found['p90_ms']} ms, 99 % within "
-            f"{found['p99_ms']} ms, all within {found['most_ms']} ms."
-        )
+            "`success worker` and `success api` with Postgres; publisher, brokers and listeners on the same machine. "
+            f"{PROBES} suppliers make their first form meanwhile, an open coach each: its signal, its committed row, "
+            "its celebration as a server-sent event, which is what the page shows. From when an event was due, in ms: "
+            "half / 99 %."
+        ),
+        "",
+        "| events/s | cores of the worker | risk changes of the load | milestone | committed row | celebration |",
+        "|---:|---:|---:|---:|---:|---:|",
+        *[
+            f"| {row['published_per_second']:,} | {row['cores_of_the_worker']} "
+            + "".join(f"| {_half_and_most(row[what])} " for what in ("risk change", *WAITED_FOR))
+            + "|"
+            for row in found["rates"]
+        ],
     ]
+
+
+def _half_and_most(waits: dict[str, float]) -> str:
+    return f"{waits['p50_ms']:,} / {waits['p99_ms']:,}" if waits["events"] else "-"

@@ -131,12 +131,17 @@ async def _publish(settings: Settings, per_second: int) -> None:
 
 def new_database(server_url: str) -> str:
     """A migrated database of its own on that server."""
+    url = empty_database(server_url)
+    migrate(url)
+    return url
+
+
+def empty_database(server_url: str) -> str:
+    """A database of its own on that server, with nothing in it."""
     name = f"scale_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    url = f"{server_url.rpartition('/')[0]}/{name}"
-    migrate(url)
-    return url
+    return f"{server_url.rpartition('/')[0]}/{name}"
 
 
 def lines(found: dict[str, Any]) -> list[str]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from bench.product import new_settings, scoring
 from bench.scale.suppliers import fill
-from bench.scale.workers import new_settings, scoring
 
 
 def measure(kafka: str, suppliers: int) -> dict[str, Any]:
     """Write a changelog of so many suppliers and start a worker on it."""
     settings = new_settings(kafka)
     size = asyncio.run(fill(settings, suppliers))
-    with scoring(settings, 1) as [process]:
-        process.go()
-        ready = process.ready()
+    with scoring(settings) as process:
+        ready = process.report()
     return {
         "suppliers": suppliers,
         "changelog_mb": round(size / 1e6),

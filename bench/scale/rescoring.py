@@ -16,8 +16,8 @@ from agents.cluster import rules_log
 from agents.interventions.received import PlacedRecord, SignalRecord, read_signal
 from agents.interventions.rows import milestone_of, rows_of
 from bench.logs.log import read
+from bench.product import new_settings, scoring
 from bench.scale.suppliers import fill
-from bench.scale.workers import new_settings, scoring
 from replay.again.variant import what_if
 from runtime.configuration import Configuration, load
 from runtime.settings import Settings
@@ -43,9 +43,8 @@ def measure(kafka: str, suppliers: int) -> dict[str, Any]:
     """One worker that knows so many suppliers goes over to other weights; what came of it."""
     settings = new_settings(kafka)
     asyncio.run(fill(settings, suppliers))
-    with ThreadPoolExecutor(2) as pool, scoring(settings, 1) as [process]:
-        process.go()
-        process.ready()
+    with ThreadPoolExecutor(2) as pool, scoring(settings) as process:
+        process.report()  # it reads its partitions
         trickle = Trickle(settings)
         listening, sending = pool.submit(trickle.listen), pool.submit(trickle.send)
         try:
@@ -53,7 +52,7 @@ def measure(kafka: str, suppliers: int) -> dict[str, Any]:
             time.sleep(BEFORE_S)
             began = time.time()
             policy = asyncio.run(activate(settings))
-            took = process.rescored()
+            took = process.report()
             ended = time.time()
             trickle.heard_all(LAST_ONES_S)
         finally:

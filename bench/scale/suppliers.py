@@ -26,11 +26,10 @@ SEED = 11
 
 
 def realistic(count: int, events_each: int, end_ms: int | None = None) -> list[State]:
-    """States of suppliers at `end_ms` (now), after so many events each on average over the 60 days before it."""
+    """States of so many suppliers at `end_ms` (now), after `events_each` on average over the 60 days before it."""
     end_ms = end_ms or time.time_ns() // 1_000_000
     states: dict[str, State] = {}
-    start = end_ms - SPAN_DAYS * DAY
-    for key, value in activity(count * events_each, count, SEED, start, SPAN_DAYS * DAY):
+    for key, value in past(count, events_each, end_ms):
         event = decode(key, value, (), end_ms)
         if not isinstance(event, ActivityEvent):
             raise TypeError(f"a made-up event was refused: {event}")
@@ -42,6 +41,11 @@ def realistic(count: int, events_each: int, end_ms: int | None = None) -> list[S
         forget_told(state)
         next_due(state)
     return list(states.values())
+
+
+def past(count: int, events_each: int, end_ms: int) -> Iterator[tuple[bytes, bytes]]:
+    """(key, value) of the events that `realistic` states come of."""
+    return activity(count * events_each, count, SEED, end_ms - SPAN_DAYS * DAY, SPAN_DAYS * DAY)
 
 
 def ids(count: int, seed: int = SEED) -> Iterator[str]:
@@ -65,8 +69,8 @@ def changelog(
         yield partition, META_KEY, meta
 
 
-async def fill(settings: Settings, suppliers: int) -> int:
-    """Write the states of so many suppliers to the state topic; bytes of keys and values."""
-    states = realistic(SAMPLE, EVENTS_EACH, time.time_ns() // 1_000_000)
+async def fill(settings: Settings, suppliers: int, end_ms: int | None = None) -> int:
+    """Write the states of so many suppliers at `end_ms` (now) to the state topic; bytes of keys and values."""
+    states = realistic(SAMPLE, EVENTS_EACH, end_ms)
     records = changelog(states, suppliers, settings.partitions, 0)
     return await load(settings, full_name(settings.topic_prefix, STATE), records)

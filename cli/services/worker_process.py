@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -33,11 +33,18 @@ logger = logging.getLogger("success.worker")
 
 
 async def serve(
-    settings: Settings, policy: Policy, instance: str, *, supervised: bool = True, waits: bool = True
+    settings: Settings,
+    policy: Policy | None,
+    instance: str,
+    *,
+    supervised: bool = True,
+    waits: bool = True,
+    made: Callable[[InProcessWorker], None] | None = None,
 ) -> int:
     """Run until told to stop; ends the process at once if anything goes wrong.
 
-    `supervised`: by a parent process, whose end is a wish to stop. `waits`: for what is away at the start.
+    `supervised`: by a parent process, whose end is a wish to stop. `waits`: for what is away at the start. For
+    measurements, which look at the worker that was `made`: without a `policy` it scores and writes no interventions.
     """
     tune_collector()
     stop = asyncio.Event()
@@ -47,12 +54,14 @@ async def serve(
     async with AsyncExitStack() as closing:
         closing.enter_context(traced("worker"))
         in_process = _worker(settings, policy, instance, supervised=supervised, waits=waits)
+        if made is not None:
+            made(in_process)
         await closing.enter_async_context(watched(settings, in_process))
         return await _serve(in_process, stop, supervised=supervised)
 
 
 def _worker(
-    settings: Settings, policy: Policy, instance: str, *, supervised: bool, waits: bool
+    settings: Settings, policy: Policy | None, instance: str, *, supervised: bool, waits: bool
 ) -> InProcessWorker:
     return InProcessWorker(
         settings,

@@ -14,12 +14,12 @@ from bench.scale import (
     postgres,
     recovery,
     rescoring,
-    sparse,
     state,
     suppliers,
     ticks,
     workers,
 )
+from bench.scale.probes import WAITED_FOR
 from bench.scale.rebalance import longest_gap
 from bench.scale.suppliers import changelog, ids, realistic
 from embedded.registry import Addresses
@@ -63,34 +63,24 @@ def test_a_worker_recovers_a_changelog_in_bulk(stack: Addresses) -> None:
 
 
 @pytest.mark.stack
-def test_one_and_two_workers_leave_the_state_of_a_sequential_fold(stack: Addresses) -> None:
-    found = workers.measure(stack.kafka, 3_000, 100, (1, 2))
-    assert [row["workers"] for row in found["rows"]] == [1, 2]
-
-
-def test_in_a_sparse_log_every_event_is_another_suppliers() -> None:
-    log = list(sparse.one_each(40))
-    assert sorted(key.decode() for key, _ in log) == sorted(ids(40))
-    assert all(json.loads(value)["subject"] == key.decode() for key, value in log)
+def test_two_processes_leave_the_state_of_a_sequential_fold_and_all_rows(stack: Addresses) -> None:
+    found = workers.measure(stack, 1_000, 100, (2,))
+    assert [(row["log"], row["processes"]) for row in found["rows"]] == [("dense", 2), ("new", 2)]
+    assert "| new | 2 | 100 |" in workers.lines(found)[-1]
 
 
 @pytest.mark.stack
-def test_a_sparse_log_is_scored_by_one_worker(stack: Addresses) -> None:
-    found = sparse.measure(stack.kafka, 300)
-    assert found["events_per_second"] > 0
-    assert "300 known suppliers" in sparse.lines(found)[0]
-
-
-@pytest.mark.stack
-def test_latency_is_taken_from_signals_that_events_brought_about(
+def test_latency_is_taken_from_what_events_brought_about(
     stack: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latency, "WARM_UP_S", 0.5)
-    monkeypatch.setattr(latency, "LAST_ONES_S", 3.0)
+    monkeypatch.setattr(latency, "PROBES", 3)
     monkeypatch.setattr(latency, "SUPPLIERS", 50)
-    found = latency.measure(stack.kafka, 200, 2.0)
-    assert found["signals"] > 0
-    assert 0 < found["p50_ms"] <= found["p99_ms"] <= found["most_ms"]
+    [found] = latency.measure(stack, [200], 2.0)["rates"]
+    assert found["lost"] == dict.fromkeys(WAITED_FOR, 0)
+    assert all(found[what]["events"] == 3 for what in WAITED_FOR)
+    for waits in (found["risk change"], *(found[what] for what in WAITED_FOR)):
+        assert 0 < waits["p50_ms"] <= waits["p99_ms"] <= waits["most_ms"]
 
 
 @pytest.mark.stack
