@@ -53,6 +53,7 @@ class InProcessWorker:
     `new_writer` stands in for the writer to Postgres. With `grace_ms` None nothing fires by itself, neither in
     the stream nor by the wall clock: call `fire_due`. Topics are named as in the catalogue, without prefix.
     With `waits` a Kafka that is away at the start is waited for, and with Postgres away scoring begins without it.
+    `alone`: the topics are its own, on a stack of its own; nobody makes them anew, and none is looked at again.
     Every waiting call raises `WorkerFailedError` once the worker has stopped itself; `fail_stop` is told as
     well, if given.
     """
@@ -70,6 +71,7 @@ class InProcessWorker:
         scoring_policy: FlushPolicy = SCORING_POLICY,
         fail_stop: FailStop | None = None,
         waits: bool = False,
+        alone: bool = False,
     ) -> None:
         if policy is not None:
             new_writer = partial(self._new_writer, policy)
@@ -82,6 +84,7 @@ class InProcessWorker:
         self._pool: AsyncConnectionPool[AsyncConnection] | None = None
         self._writes = policy is not None
         self._waits = waits
+        self._alone = alone
         self._settings = settings
         self._clock = clock
         self._grace_ms = grace_ms
@@ -115,12 +118,14 @@ class InProcessWorker:
         or has another number of partitions or a setting with which a worker would do wrong.
         """
         topics = await Wait("the worker").until(self._look_at_topics, wait=self._waits)
-        self._watch = Watch(self._settings, topics)
-        await self._watch.open()
-        self.app.engine.confirm = self._watch.confirm_lane
+        if not self._alone:
+            self._watch = Watch(self._settings, topics)
+            await self._watch.open()
+            self.app.engine.confirm = self._watch.confirm_lane
         self.app.lease.renew()
         self._spawn(self.app.lease.keep())
-        self._spawn(self._keep_watching(self._watch))
+        if self._watch is not None:
+            self._spawn(self._keep_watching(self._watch))
         if self._writes:
             await self._open_pool()
         await Wait("the worker").until(self.app.batch_producer.start, wait=self._waits)

@@ -4,7 +4,7 @@
 
 The live worker is the real one (Faust, Kafka, changelog), one process, from its start on. A replay writes its tables;
 a what-if decides every message twice and, with other weights, scores everything twice. Each is measured in one
-process, and as the command `success replay`, which takes a process a core and waits for them to start.
+process, and as the command `success replay`, which takes a process a core and writes no tables unless told where.
 """
 
 from __future__ import annotations

@@ -12,9 +12,11 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColum
 
 from scoring.time import instant_text
 
+REFRESH_S = 0.1
+
 
 class _ProgressLine:
-    """A line of `columns` for `total` things, there while the context lasts."""
+    """A line of `columns` for `total` things, there while the context lasts. No thread: a replay forks beside it."""
 
     def __init__(self, total: int, *columns: ProgressColumn) -> None:
         self._total = total
@@ -23,9 +25,11 @@ class _ProgressLine:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
+            auto_refresh=False,
             disable=not sys.stderr.isatty(),
         )
         self._task: TaskID | None = None
+        self._shown_at = 0.0
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -44,7 +48,9 @@ class _ProgressLine:
 
     def _show(self, done: int, text: str) -> None:
         if self._task is not None:
-            self._progress.update(self._task, completed=done, description=text)
+            due = time.monotonic() - self._shown_at >= REFRESH_S
+            self._shown_at = time.monotonic() if due else self._shown_at
+            self._progress.update(self._task, completed=done, description=text, refresh=due)
 
 
 class StepProgress(_ProgressLine):

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedded.errors import StackError, StackUsageError
-from embedded.jars import java, kafka_classpath
+from embedded.jars import KAFKA_VERSION, cache_dir, java, kafka_classpath
 from embedded.process import Command, answers, free_port, last_words, set_aside
-from embedded.registry import DEFAULT_KAFKA_PORT
+from embedded.registry import DEFAULT_KAFKA_PORT, write_atomically
 from embedded.training import aot_options, train_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+FEATURES = "bootstrap.checkpoint"
+COMPILED_ONCE = "-XX:TieredStopAtLevel=1"
+"""Optimizing the code of a broker that lives for minutes would cost more than it gives."""
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
 YEAR_MINUTES = 365 * 24 * 60
 
@@ -66,7 +69,8 @@ log.cleaner.dedupe.buffer.size=33554432
 class Kafka:
     """The Kafka of the stack in `data_dir`; `properties` override ours, None leaves one at Kafka's own default.
 
-    `cluster`: the id that several of them share; by default each is a cluster of its own.
+    `cluster`: the id that several of them share; by default each is a cluster of its own. `short_lived`: it runs for
+    minutes, and its code is compiled once only.
     """
 
     name = "kafka"
@@ -79,8 +83,11 @@ class Kafka:
         notify: Callable[[str], None],
         properties: Mapping[str, str | None] | None = None,
         cluster: str | None = None,
+        *,
+        short_lived: bool = False,
     ) -> None:
         self._cluster = cluster
+        self._short_lived = short_lived
         self._properties = dict(properties or {})
         self.folder = data_dir / "kafka"
         self.log_dir = self.folder / "data"
@@ -108,6 +115,8 @@ class Kafka:
         properties = self.folder / "server.properties"
         self._write_properties(properties, port, self.log_dir)
         jvm = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Djava.awt.headless=true"]
+        if self._short_lived:
+            jvm.append(COMPILED_ONCE)
         jvm += aot_options() if jvm_options is None else jvm_options
         return Command(
             arguments=[java(), *jvm, self._marker, *self._java_arguments(), "kafka.Kafka", properties],
@@ -125,9 +134,7 @@ class Kafka:
         except OSError:
             return False
         keys = {line.partition("=")[0] for line in text.splitlines() if line.partition("=")[2]}
-        begun = (self.log_dir / "bootstrap.checkpoint").exists() or any(
-            self.log_dir.glob("__cluster_metadata-0/*.log")
-        )
+        begun = (self.log_dir / FEATURES).exists() or any(self.log_dir.glob("__cluster_metadata-0/*.log"))
         return begun and {"cluster.id", "node.id", "version", "directory.id"} <= keys
 
     def _format(self) -> None:
@@ -135,14 +142,34 @@ class Kafka:
         draft = self.folder / "data.new"
         if draft.exists():
             shutil.rmtree(draft)
+        if not self._format_like_the_last(draft):
+            self._format_anew(draft)
+        draft.rename(self.log_dir)
+
+    def _format_like_the_last(self, draft: Path) -> bool:
+        """Write what the tool would, which takes a JVM a second; False if it never ran on this machine.
+
+        A format is two files: one with ids, and the features of this version of Kafka, the same in every folder.
+        """
+        try:
+            features = features_cache().read_bytes()
+        except OSError:
+            return False
+        draft.mkdir()
+        (draft / FEATURES).write_bytes(features)
+        ids = {"cluster.id": self._cluster or new_id(), "directory.id": new_id()}
+        ids |= {"node.id": self._properties.get("node.id") or "1", "version": "1"}
+        text = "".join(f"{name}={value}\n" for name, value in ids.items())
+        (draft / "meta.properties").write_text(text, encoding="utf-8")
+        return True
+
+    def _format_anew(self, draft: Path) -> None:
         properties = self.folder / "format.properties"
         self._write_properties(properties, DEFAULT_KAFKA_PORT, draft)
-        cluster_id = self._cluster or base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        if cluster_id.startswith("-"):  # would read as an option
-            cluster_id = "A" + cluster_id[1:]
+        cluster_id = self._cluster or new_id()
         tool: list[str | Path] = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", properties]
         # It lives for a second: less compiling, and what was noted of an earlier start, halve that.
-        jvm = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *aot_options()]
+        jvm = ["-Xmx128m", "-XX:+UseSerialGC", COMPILED_ONCE, *aot_options()]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             done = subprocess.run(  # noqa: S603 - our own pinned program
@@ -154,7 +181,7 @@ class Kafka:
             )
         if done.returncode != 0:
             raise StackError(f"Kafka could not format {draft}: {last_words(self.log)}")
-        draft.rename(self.log_dir)
+        write_atomically(features_cache(), (draft / FEATURES).read_bytes())
         properties.unlink()
 
     def _java_arguments(self) -> list[str]:
@@ -171,6 +198,17 @@ class Kafka:
         kept = [line for line in ours.splitlines() if line.partition("=")[0] not in self._properties]
         others = [f"{name}={value}" for name, value in self._properties.items() if value is not None]
         path.write_text("\n".join([*kept, *others, ""]), encoding="utf-8")
+
+
+def features_cache() -> Path:
+    """Where the features of this version of Kafka are kept, as its own tool wrote them."""
+    return cache_dir() / f"kafka-{KAFKA_VERSION}-{FEATURES}"
+
+
+def new_id() -> str:
+    """An id as Kafka writes them; one that begins with a dash would read as an option."""
+    random = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return f"A{random[1:]}" if random.startswith("-") else random
 
 
 def as_property(path: Path) -> str:

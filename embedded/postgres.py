@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DATABASE = "success"
 UNPRIVILEGED_USER = "nobody"  # whom PostgreSQL runs as when we are root, which it refuses to run as
 SHUTDOWN = signal.SIGINT  # "fast": ends the sessions, writes everything down
+AT_ONCE = signal.SIGQUIT  # "immediate": writes nothing, for what is thrown away
 LEFT_BEHIND, LEFT_BEHIND_S = "pre-existing shared memory block", 15.0
 """What it says while children of a killed one still hold its memory, and how long they may take to notice."""
 INITDB = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]

@@ -106,10 +106,10 @@ class StackRecord:
         write_atomically(data_dir / RECORD_NAME, json.dumps(document, indent=2) + "\n")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text`; a reader sees the old contents or the new, never a part."""
+def write_atomically(path: Path, contents: str | bytes) -> None:
+    """Replace what is in `path`; a reader sees the old contents or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(contents.encode() if isinstance(contents, str) else contents)
     temporary.replace(path)
 
 

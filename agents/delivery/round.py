@@ -112,7 +112,8 @@ class Delivery:
     """Delivers what is due; any number of processes may do so side by side.
 
     `pool`: connections in the role `success_writer`, as many as `workers` for full speed. Nothing connects before
-    the first call; connections to the mail server stay open between calls; `aclose` at the end.
+    the first call; connections to the mail server stay open between calls; `aclose` at the end. `alone`: nobody else
+    writes to this database, so nobody dies over a claim, activates a version or books a call: that is not looked for.
     """
 
     def __init__(
@@ -124,6 +125,8 @@ class Delivery:
         workers: int = WORKERS,
         pacer: Pacer | None = None,
         letters: Letters | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         letters = letters or ours()
         letters.check(policy)
@@ -135,6 +138,7 @@ class Delivery:
         self._clock = clock
         self._mailers = [Mailer.from_settings(settings) for _ in range(workers)]
         self._workers = workers
+        self._alone = alone
         self._stand_ins: list[asyncio.Task[None]] = []
         # A mail server on this machine keeps its own pace towards the others, or is the sink.
         is_local = MailServer.from_url(settings.smtp_url).is_local
@@ -177,7 +181,8 @@ class Delivery:
         the other workers go on looking.
         """
         count = DeliveryCount()
-        await self._begin(count)
+        if not (self._alone and self._owner.number):
+            await self._begin(count)
         self._over.clear()
         # One begins with the newest: a celebration does not stand in line behind a night's letters.
         looks = [
@@ -201,6 +206,8 @@ class Delivery:
         """When a scheduled row or a mail about a call next wants to be looked at, in ms; None if there is none."""
         async with self._pool.connection() as conn:
             row_due = await store.next_due_ms(conn)
+        if self._alone:
+            return row_due
         mail_due = await self._call_mails.next_due_ms()
         return min((due for due in (row_due, mail_due) if due is not None), default=None)
 
@@ -229,6 +236,8 @@ class Delivery:
 
     async def _look_around(self, count: DeliveryCount) -> bool:
         """Do what must not wait for the end of a long backlog: what others left, and what suppliers asked for."""
+        if self._alone:
+            return False
         if asyncio.get_running_loop().time() >= self._look_around_at:
             await self._begin(count)
         await self._call_mails.deliver_due(self._owner.number, count.by_result)

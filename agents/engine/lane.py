@@ -68,6 +68,8 @@ class FlushPolicy:
     rest: float = 0.0
     """While more comes, the next flush waits so many times as long as the last one took, `backlog_seconds` at most.
     What is urgent need not wait for that."""
+    owes: bool = True
+    """What nobody acts on may be left to a later flush."""
 
 
 class PartitionHandler(Protocol):

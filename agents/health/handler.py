@@ -98,7 +98,8 @@ class ScoringHandler:
     async def flush(self) -> None:
         """Send snapshots first, then signals and dead letters, then the state, each acked before the next."""
         if not self.fold.is_told:  # else nothing was folded yet
-            await self._send(await in_slices(self.fold.taking_flush(self._now_ms())))
+            now_ms = self._now_ms() if self.policy.owes else None
+            await self._send(await in_slices(self.fold.taking_flush(now_ms)))
 
     gives_back = False
     """Kafka holds what it sent so far: a flush goes to its end."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -55,7 +56,12 @@ class Options:
     as_json: bool
     offsets: Offsets = WHOLE
 
-    def job(self, variants: tuple[Variant, ...], out: Path, *, since: int) -> Job:
+    @property
+    def reads_rows(self) -> bool:
+        """Whether a plain replay needs its tables for more than how many rows they have; Spark knows nothing else."""
+        return self.out is not None or (self.as_of and self.as_json) or self.engine == "spark"
+
+    def job(self, variants: tuple[Variant, ...], out: Path | None, *, since: int) -> Job:
         """What the engine is to do."""
         return Job(
             self.source,
@@ -268,15 +274,22 @@ def _explain(options: Options, supplier_id: str, variant: Variant) -> None:
 
 def _replay(options: Options, rules: Rules) -> None:
     began = time.monotonic()
-    with _folder(options.out) as folder:
-        job = options.job((Variant(BASE, rules=rules, follows=True),), folder, since=options.since or 0)
-        outcome = _run(job, options)
-        seconds = time.monotonic() - began
-        database = _database(folder, options.out)
-        connection = tables.connect(folder, database)
-        report = replay_print.replay_json(connection, outcome, options.source.name, options.since, seconds)
-        if options.as_of:
-            report["state"] = replay_print.state_json(connection) if options.as_json else None
+    variants, since = (Variant(BASE, rules=rules, follows=True),), options.since or 0
+    state: list[dict[str, Any]] | None = None
+    if options.reads_rows:
+        with _folder(options.out) as folder:
+            outcome = _run(options.job(variants, folder, since=since), options)
+            seconds = time.monotonic() - began
+            connection = tables.connect(folder, _database(folder, options.out))
+            counts = replay_print.counted(connection)
+            if options.as_of and options.as_json:
+                state = replay_print.state_json(connection)
+    else:
+        outcome = _run(options.job(variants, None, since=since), options)
+        seconds, counts = time.monotonic() - began, outcome.counts
+    report = replay_print.replay_json(counts, outcome, options.source.name, options.since, seconds)
+    if options.as_of:
+        report["state"] = state
     if options.out is not None:
         report["out"] = str(options.out)
     if options.as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from replay.again.engine import Outcome
 from replay.again.explain import Explanation, Step
+from replay.again.rows import Counts
 from replay.again.tables import rows_of
 from replay.what_if.compare import Comparison, Side
 from scoring.health.metrics import COMPONENTS
@@ -47,10 +49,8 @@ def outcome_json(outcome: Outcome, source: str, seconds: float) -> dict[str, Any
     }
 
 
-def replay_json(
-    connection: DuckDBPyConnection, outcome: Outcome, source: str, since: int | None, seconds: float
-) -> dict[str, Any]:
-    """A plain replay: what came of the log."""
+def counted(connection: DuckDBPyConnection) -> Counts:
+    """How much is in the tables of a plain replay."""
     signals = rows_of(
         connection, "SELECT type, count(*) AS number FROM base.signals GROUP BY ALL ORDER BY ALL"
     )
@@ -58,11 +58,22 @@ def replay_json(
         connection, "SELECT level, count(*) AS number FROM base.suppliers GROUP BY ALL ORDER BY ALL"
     )
     changes = rows_of(connection, "SELECT count(*) AS number FROM base.changes")
+    return Counts(
+        Counter({row["type"]: row["number"] for row in signals}),
+        changes[0]["number"],
+        Counter({row["level"]: row["number"] for row in levels}),
+    )
+
+
+def replay_json(
+    counts: Counts, outcome: Outcome, source: str, since: int | None, seconds: float
+) -> dict[str, Any]:
+    """A plain replay: what came of the log."""
     return outcome_json(outcome, source, seconds) | {
         "from": optional_instant_text(since),
-        "signals": {row["type"]: row["number"] for row in signals},
-        "changes": changes[0]["number"],
-        "levels": {row["level"]: row["number"] for row in levels},
+        "signals": dict(sorted(counts.signals.items())),
+        "changes": counts.changes,
+        "levels": dict(sorted(counts.levels.items())),
     }
 
 

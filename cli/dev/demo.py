@@ -203,7 +203,7 @@ async def _engine(
         clock,
         append_time=lambda _record: clock.now_ms(),
         policy=configuration.policy,
-        scoring_policy=replace(SCORING_POLICY, rest=0.0),
+        scoring_policy=replace(SCORING_POLICY, rest=0.0, owes=False),
     )
     live = await stack.enter_async_context(LiveWorker(settings, worker))
     return Playback(live, delivery, clock, delivery_clock)

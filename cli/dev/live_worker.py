@@ -63,6 +63,17 @@ class LiveWorker:
 
     async def publish(self, records: list[Outgoing]) -> None:
         """Publish in order; return when all that comes of it is in Kafka and Postgres."""
+        await self._publish(records)
+        await self._worker.settled()
+
+    async def step(self, records: list[Outgoing], to_ms: int) -> None:
+        """Publish in order, then fire what is due at or before `to_ms`; return as `publish` does."""
+        await self._publish(records)
+        await self._worker.fire_due(to_ms)
+        await self._worker.settled()
+
+    async def _publish(self, records: list[Outgoing]) -> None:
+        """Publish in order; return when the worker has taken all of it."""
         sent = []
         for topic, key, value in records:
             if len(value or b"") > LARGEST_LINE:
@@ -75,12 +86,10 @@ class LiveWorker:
             last[topic, metadata.partition] = metadata.offset
         for (topic, partition), offset in last.items():
             await self._worker.processed(topic, partition, offset)
-        await self._worker.settled()
 
     async def fire_due(self, to_ms: int) -> None:
         """Fire what is due at or before `to_ms`; return when its effects are in Kafka and Postgres."""
-        await self._worker.fire_due(to_ms)
-        await self._worker.settled()
+        await self.step([], to_ms)
 
     def next_due_ms(self) -> int | None:
         """When silence next changes any supplier; None if never."""

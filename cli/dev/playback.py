@@ -22,8 +22,8 @@ class Worker(Protocol):
     async def publish(self, records: list[tuple[str, bytes | None, bytes | None]]) -> None:
         """Publish (topic, key, value) in order and return when all their effects are in Kafka and Postgres."""
 
-    async def fire_due(self, to_ms: int) -> None:
-        """Fire what is due at or before `to_ms`; return when its effects are in Kafka and Postgres."""
+    async def step(self, records: list[tuple[str, bytes | None, bytes | None]], to_ms: int) -> None:
+        """The same, then fire what is due at or before `to_ms`."""
 
     def next_due_ms(self) -> int | None:
         """When silence next changes any supplier; None if never."""
@@ -55,18 +55,22 @@ class Playback:
         self.ingest_clock = ingest_clock
         self.delivery_clock = delivery_clock
         self.progress = progress
+        self._rows: int | None = None
+        """When a scheduled row next wants to be looked at, as of the last look."""
 
     async def play(self, recording: Recording, until: int | None = None) -> None:
         """Play every entry and then silence up to `until` (ms), or up to the last event without one."""
         limit = until if until is not None else recording.ends_at
         entries = recording.entries
         position = 0
+        self._rows = await self.delivery.next_due_ms()
         while True:
             if position < len(entries) and entries[position].is_profile:
                 taken = _run_of_profiles(entries, position)
-                await self._publish(entries[position : position + taken])
+                await self.worker.publish(_records(entries[position : position + taken]))
+                self._rows = await self.delivery.next_due_ms()
             else:
-                step_end = await self._next_step_end(entries, position, limit)
+                step_end = self._next_step_end(entries, position, limit)
                 if step_end is None:
                     break
                 taken, step_end = _events_of_step(entries, position, self.ingest_clock.now_ms(), step_end)
@@ -77,14 +81,14 @@ class Playback:
         if limit is not None:
             await self.step([], limit)
 
-    async def _next_step_end(self, entries: list[Entry], position: int, limit: int | None) -> int | None:
+    def _next_step_end(self, entries: list[Entry], position: int, limit: int | None) -> int | None:
         """The end of the next step that has something to do: on the hour, never past `limit`; None at the end."""
         now = self.ingest_clock.now_ms()
         moments = []
         if position < len(entries):
             moments.append(entries[position].at or now)
         if limit is not None:
-            silent = (self.worker.next_due_ms(), await self.delivery.next_due_ms())
+            silent = (self.worker.next_due_ms(), self._rows)
             moments.extend(moment for moment in silent if moment is not None and now < moment <= limit)
         if not moments:
             return None
@@ -94,9 +98,7 @@ class Playback:
     async def step(self, entries: list[Entry], step_end: int) -> None:
         """Take entries, fire what is due at or before `step_end` (ms), and deliver at each moment up to it."""
         self.ingest_clock.advance_to(step_end)
-        if entries:
-            await self._publish(entries)
-        await self.worker.fire_due(step_end)
+        await self.worker.step(_records(entries), step_end)
         await self._deliver(step_end)
 
     async def step_if_needed(self, entries: list[Entry], step_end: int) -> None:
@@ -108,17 +110,21 @@ class Playback:
         self.ingest_clock.advance_to(step_end)
         self.delivery_clock.advance_to(step_end)
 
-    async def _publish(self, entries: list[Entry]) -> None:
-        await self.worker.publish([(entry.topic, entry.key, entry.value) for entry in entries])
-
     async def _deliver(self, step_end: int) -> None:
-        while (due := await self.delivery.next_due_ms()) is not None and due <= step_end:
-            before = self.delivery_clock.now_ms()
+        due = await self.delivery.next_due_ms()
+        while due is not None and due <= step_end:
+            before, looked_at = self.delivery_clock.now_ms(), due
             self.delivery_clock.advance_to(due)
             await self.delivery.deliver_due()
-            if due <= before and await self.delivery.next_due_ms() == due:
+            due = await self.delivery.next_due_ms()
+            if looked_at <= before and due == looked_at:
                 break  # it waits for something that this step does not bring
+        self._rows = due
         self.delivery_clock.advance_to(step_end)
+
+
+def _records(entries: list[Entry]) -> list[tuple[str, bytes | None, bytes | None]]:
+    return [(entry.topic, entry.key, entry.value) for entry in entries]
 
 
 def _hour_end(moment: int) -> int:

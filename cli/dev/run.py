@@ -73,7 +73,8 @@ def run(file: Path, until: str | None, keep: bool, data: Path | None, as_json: b
     recording = _read(file, until_ms, configuration)
     with _target(keep, data) as target:
         try:
-            summary = asyncio.run(_run(target.settings, configuration, recording, until_ms))
+            own = target.data_dir is not None
+            summary = asyncio.run(_run(target.settings, configuration, recording, until_ms, alone=own))
         except WorkerFailedError as error:
             raise CommandError(f"the worker stopped: {error}") from error
         if as_json:
@@ -118,7 +119,7 @@ def _target(keep: bool, data: Path | None) -> Iterator[Target]:
     stack = Stack(folder, ephemeral=True, notify=lambda line: click.echo(line, err=True))
     addresses = stack.start()
     try:
-        yield Target(_settings_for(addresses), addresses.as_json(), folder)
+        yield Target(_settings_for(addresses, shared=keep), addresses.as_json(), folder)
     except BaseException:
         stack.stop()
         raise
@@ -134,8 +135,12 @@ def _is_told_of_a_stack() -> bool:
     return not missing
 
 
-def _settings_for(addresses: Addresses) -> Settings:
-    return Settings(kafka=addresses.kafka, database_url=addresses.database_url, smtp_url=addresses.smtp)
+def _settings_for(addresses: Addresses, *, shared: bool) -> Settings:
+    """Of a stack that this run started. Unless others come to it later it has one partition: each costs time a step."""
+    settings = Settings(kafka=addresses.kafka, database_url=addresses.database_url, smtp_url=addresses.smtp)
+    if shared or "partitions" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"partitions": 1})
 
 
 def _addresses_of(settings: Settings) -> dict[str, str]:
@@ -146,8 +151,9 @@ def _addresses_of(settings: Settings) -> dict[str, str]:
 
 
 async def _run(
-    settings: Settings, configuration: Configuration, recording: Recording, until: int | None
+    settings: Settings, configuration: Configuration, recording: Recording, until: int | None, *, alone: bool
 ) -> Summary:
+    """`alone`: nobody else uses this stack yet."""
     policy, letters = configuration.policy, Letters.of(configuration)
     await asyncio.to_thread(migrate, settings.database_url)
     await create_topics(settings)
@@ -155,14 +161,16 @@ async def _run(
     ingest_clock, delivery_clock = ManualClock(), ManualClock()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(_pool(settings))
-        delivery = Delivery(settings, pool, delivery_clock, policy, letters=letters)
+        # One sends: few rows are due at one moment, and each of several would look for more.
+        delivery = Delivery(settings, pool, delivery_clock, policy, 1, letters=letters, alone=alone)
         stack.push_async_callback(delivery.aclose)
         worker = InProcessWorker(
             settings,
             ingest_clock,
             append_time=lambda _record: ingest_clock.now_ms(),
             policy=policy,
-            scoring_policy=replace(SCORING_POLICY, rest=0.0),
+            scoring_policy=replace(SCORING_POLICY, rest=0.0, owes=False),
+            alone=alone,
         )
         live = await stack.enter_async_context(LiveWorker(settings, worker))
         progress = stack.enter_context(StepProgress(len(recording.entries)))

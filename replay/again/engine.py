@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import sys
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +25,7 @@ from agents.health.telling import tell
 from agents.health.timeline import Step
 from replay.again.life import Life
 from replay.again.outreach import Outreach
-from replay.again.rows import Rows, Sink, concluded, gathered
+from replay.again.rows import Counts, Nowhere, Rows, Sink, concluded, gathered
 from replay.again.variant import Variant
 from replay.log.eras import earlier_eras, present_era
 from replay.log.kafka_log import LogError
@@ -50,6 +54,7 @@ SMALL = 50_000
 class Job:
     """What to replay; times in ms. Results go to `out/<variant>/<table>/<partition>.parquet`.
 
+    `out` None: what comes of it is counted only (`Outcome.counts`), of one variant without a policy (else ValueError).
     `until` None: the greatest event time of the log. `supplier_id`: this one only. `played`: the log was filled by
     `success run`, whose clock followed the events. `step_ms`: see `Life`. `offsets`: what of each partition; a first
     one only for variants without a policy (ValueError), as nothing says when messages were decided before it.
@@ -58,7 +63,7 @@ class Job:
 
     source: Source
     variants: tuple[Variant, ...]
-    out: Path
+    out: Path | None
     since: int = 0
     until: int | None = None
     supplier_id: str | None = None
@@ -71,11 +76,18 @@ class Job:
         """Refuse what has no meaning."""
         if self.offsets.first is not None and any(variant.policy is not None for variant in self.variants):
             raise ValueError("a first offset is for variants without a policy")
+        if self.counts and (len(self.variants) != 1 or self.variants[0].policy is not None):
+            raise ValueError("one variant without a policy can be counted")
 
     @property
     def every_rules(self) -> tuple[Rules, ...]:
         """Those of its variants."""
         return tuple(variant.rules for variant in self.variants)
+
+    @property
+    def counts(self) -> bool:
+        """Whether nobody reads rows."""
+        return self.out is None and self.sinks is None
 
     @property
     def stops_in_stream(self) -> bool:
@@ -113,6 +125,8 @@ class Outcome:
     """Partition -> the offset that a snapshot of state reached, where the log's beginning was gone."""
     spans: dict[int, Span] = field(default_factory=dict)
     """Partition -> what was replayed of it, where offsets were chosen."""
+    counts: Counts = field(default_factory=Counts)
+    """What came of it, of a job without tables."""
     assumes_addresses: bool = False
     """There were no profiles: everybody was taken to have an address, in the policy's time zone."""
 
@@ -126,6 +140,7 @@ class Outcome:
         self.late |= other.late
         self.last_event_at = max(self.last_event_at, other.last_event_at)
         self.from_state |= other.from_state
+        self.counts.add(other.counts)
         self.assumes_addresses |= other.assumes_addresses
 
 
@@ -137,6 +152,7 @@ class PartitionReplay:
         self._groups = by_rules(job.variants)
         sinks = job.sinks or _files_of(job)
         self._tables = {variant.name: sinks(variant.name, partition) for variant in job.variants}
+        self._window = job.since, NEVER if job.until is None else job.until
         self._homes = source.homes()
         self._rules = source.rules()
         self._stream = self._new_stream(partition, self._homes)
@@ -193,10 +209,12 @@ class PartitionReplay:
                     self._keep(variants, life)
 
     def _keep(self, variants: Sequence[Variant], life: Life) -> None:
-        if self._reporting:
-            self._take(variants, gathered(life))
-        else:
+        if not self._reporting:
             life.forget()
+        elif self._job.counts:
+            self._outcome.counts.take(life, *self._window)
+        else:
+            self._take(variants, gathered(life))
 
     def _tell_rules(self, stream: Stream) -> None:
         """Say where live scoring went over to which rules, if any variant follows it."""
@@ -232,18 +250,23 @@ class PartitionReplay:
 
         None: as far as the records have moved it, as a worker that has stopped there.
         """
-        only = self._job.supplier_id
+        only, late = self._job.supplier_id, self._stream.late | self._late
         for supplier_id in self._stream.supplier_ids():
             if supplier_id not in self._lives and only in {None, supplier_id}:
                 self._meet(supplier_id)
         for supplier_id, versions in self._lives.items():
             for life, variants in zip(versions, self._groups, strict=True):
                 life.close(self._stream.fired_to if until is None else until)
-                self._take(variants, gathered(life))
-                self._take(variants, concluded(life, late=supplier_id in self._stream.late | self._late))
+                self._keep(variants, life)
+                if self._job.counts:
+                    self._outcome.counts.conclude(life)
+                else:
+                    self._take(variants, concluded(life, late=supplier_id in late))
         for tables in self._tables.values():
             tables.close()
-        self._outcome.suppliers += sum(versions[0].final is not None for versions in self._lives.values())
+        self._outcome.suppliers += sum(
+            versions[0].final_level is not None for versions in self._lives.values()
+        )
 
     def _begin(self, source: OpenSource) -> int:
         """Where to start reading; takes over the state if there is one to start from."""
@@ -294,7 +317,8 @@ class PartitionReplay:
         for variants in self._groups:
             state = decode(encode(known)) if versions else known
             outreaches = outreaches_of(supplier_id, variants, self._addressees)
-            life = Life(supplier_id, state, until, outreaches, self._job.step_ms, variants[0].rules)
+            rules, shows = variants[0].rules, not self._job.counts
+            life = Life(supplier_id, state, until, outreaches, self._job.step_ms, rules, shows)
             if variants[0].follows:
                 self._bring_up(life)
             versions.append(life)
@@ -331,10 +355,13 @@ class PartitionReplay:
 
 
 def _files_of(job: Job) -> Callable[[str, int], Sink]:
+    out = job.out
+    if out is None:
+        return lambda _variant, _partition: Nowhere()
     from replay.again.tables import Tables  # noqa: PLC0415 - an extra
 
     until = NEVER if job.until is None else job.until
-    return lambda variant, partition: Tables(job.out / variant, f"{partition:05d}", job.since, until)
+    return lambda variant, partition: Tables(out / variant, f"{partition:05d}", job.since, until)
 
 
 def by_rules(variants: Iterable[Variant]) -> list[list[Variant]]:
@@ -416,12 +443,16 @@ def _run_in_processes(
     job: Job, shares: Sequence[dict[int, Span]], on_records: Callable[[int], None]
 ) -> Outcome:
     """Each process reads its share; when all have, they are told up to when time is to pass."""
-    context = multiprocessing.get_context("spawn")
+    forks = _may_fork()
+    context: ForkContext | SpawnContext = get_context("fork") if forks else get_context("spawn")
     workers: dict[Connection[Any, Any], BaseProcess] = {}
     try:
         for share in shares:
             ours, theirs = context.Pipe()
-            process: BaseProcess = context.Process(target=_work, args=(job, share, theirs), daemon=True)
+            inherited = [*workers, ours] if forks else []
+            process: BaseProcess = context.Process(
+                target=_work, args=(job, share, theirs, inherited), daemon=True
+            )
             process.start()
             theirs.close()
             workers[ours] = process
@@ -439,6 +470,11 @@ def _run_in_processes(
             connection.close()
             process.terminate()
             process.join()
+
+
+def _may_fork() -> bool:
+    """Whether this process may be forked, which saves each one importing all of it: it has no threads of its own."""
+    return sys.platform == "linux" and threading.active_count() == 1
 
 
 def _gather(
@@ -463,8 +499,12 @@ def _gather(
                 yield what
 
 
-def _work(job: Job, spans: dict[int, Span], parent: Connection[Any, Any]) -> None:
-    """A process: one share of the partitions."""
+def _work(
+    job: Job, spans: dict[int, Span], parent: Connection[Any, Any], inherited: Sequence[Connection[Any, Any]]
+) -> None:
+    """A process: one share of the partitions. `inherited`: ends of pipes that are the parent's, who may die."""
+    for connection in inherited:
+        connection.close()
     with _calm_collector():
         _play_share(job, spans, parent)
 

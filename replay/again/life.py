@@ -16,6 +16,7 @@ from runtime.configuration import knows
 from scoring.decisions.policy import Policy
 from scoring.health.events import too_many
 from scoring.health.machine import advance, apply, next_due
+from scoring.health.metrics import Level
 from scoring.health.rules import SHIPPED, Rules
 from scoring.health.rules_switch import switch
 from scoring.health.signals import Signal
@@ -31,7 +32,7 @@ class Life:
     `until` (ms) is the moment that is looked at: `final` is the snapshot of the supplier as of then, and the
     simulated messages end there. Events behind it are still read: signals that bear their own times may belong before
     it. What comes late counts in `final` as long as the supplier's clock, at which it is evaluated, has not passed it.
-    `rules`: what is scored by.
+    `rules`: what is scored by. `shows`: whether somebody reads `final`.
     `outreaches`: each simulates the messages of one policy; they share the score. `step_ms`: messages are decided on
     the state at the end of steps of this length, as `success run` does it, instead of that very moment's.
     """
@@ -42,12 +43,15 @@ class Life:
     outreaches: tuple[Outreach, ...] = ()
     step_ms: int = 0
     rules: Rules = SHIPPED
+    shows: bool = True
     signals: list[Signal] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     cancellations: list[tuple[int, int | None]] = field(default_factory=list)
     """(event time of a cancellation by a supplier who had not cancelled, that of their coming back if they did)"""
     first_at: int = 0
     final: dict[str, Any] | None = None
+    final_level: Level | None = None
+    """The level in `final`; None without an event by then."""
     _closed: bool = False
 
     def tell(self, told: Iterable[Told]) -> None:
@@ -136,7 +140,8 @@ class Life:
             for outreach in self.outreaches:
                 outreach.end()
             self.pass_time(until)
-            self.final = snapshot(state, self.rules)
+            self.final = snapshot(state, self.rules) if self.shows else None
+            self.final_level = state.level
         self._closed = True
 
     def _live(self, limit: int) -> None:

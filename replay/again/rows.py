@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
@@ -37,6 +39,49 @@ class Sink(Protocol):
     def close(self) -> None:
         """All rows have come."""
         ...
+
+
+class Nowhere:
+    """Takes no rows, for those who only count."""
+
+    def add(self, name: str, rows: Rows) -> None:
+        """Nobody adds any."""
+
+    def write_full(self) -> None:
+        """There is nothing to write."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """How much came of a log, where nobody reads what."""
+
+    signals: Counter[str] = field(default_factory=Counter)
+    """By type."""
+    changes: int = 0
+    levels: Counter[str] = field(default_factory=Counter)
+    """Suppliers by their level in the end."""
+
+    def take(self, life: Life, since: int, until: int) -> None:
+        """Count what has come of a supplier in [since, until] (ms); they keep nothing of it."""
+        if life.signals:
+            self.signals.update(each.type for each in life.signals if since <= each.at <= until)
+        if life.changes:
+            self.changes += sum(since <= each.at <= until for each in life.changes)
+        life.forget()
+
+    def conclude(self, life: Life) -> None:
+        """Count a life that has come to its end."""
+        if life.final_level is not None:
+            self.levels[life.final_level] += 1
+
+    def add(self, other: Counts) -> None:
+        """Count what somebody else has counted too."""
+        self.signals += other.signals
+        self.changes += other.changes
+        self.levels += other.levels
 
 
 def gathered(life: Life) -> Iterator[tuple[int, str, Rows]]:

@@ -119,17 +119,20 @@ def run_on_spark(job: Job, spark: SparkSession | None = None) -> Outcome:
     With `spark` None a Spark of this machine is started and stopped. Raises LogError for what is no archive, or
     one that does not begin at the log's beginning.
     """
-    folder = _checked(job)
+    folder, out = _checked(job)
     owned = spark is None
     spark = spark or session()
     try:
-        return _run(job, spark, folder)
+        return _run(job, spark, folder, out)
     finally:
         if owned:
             spark.stop()
 
 
-def _checked(job: Job) -> Path:
+def _checked(job: Job) -> tuple[Path, Path]:
+    """The folders to read and to write."""
+    if job.out is None:
+        raise ValueError("Spark gives tables only")
     if not isinstance(job.source, ArchiveSource):
         raise LogError("--engine spark reads an archive: `success export`, then --archive DIR")
     with job.source.opened() as source:
@@ -143,10 +146,10 @@ def _checked(job: Job) -> Path:
                 "another version of the rules went into force within this log, which Spark can't replay: leave out "
                 "--engine"
             )
-    return job.source.folder
+    return job.source.folder, job.out
 
 
-def _run(job: Job, spark: SparkSession, folder: Path) -> Outcome:
+def _run(job: Job, spark: SparkSession, folder: Path, out: Path) -> Outcome:
     from pyspark.sql import functions as f  # noqa: PLC0415 - an extra
 
     with job.source.opened() as source:
@@ -176,15 +179,15 @@ def _run(job: Job, spark: SparkSession, folder: Path) -> Outcome:
         return _play(frame, job, moments, addressees)
 
     found = good.groupBy("supplier").applyInPandas(play, FOUND)
-    packed = job.out / _PACKED
+    packed = out / _PACKED
     found.write.mode("overwrite").partitionBy("variant", "name").parquet(str(packed))
     for frame in (good, judged):
         frame.unpersist()
     for variant in job.variants:
         for name in SCHEMAS:
-            _unpack(packed / f"variant={variant.name}" / f"name={name}", job.out / variant.name / name, name)
+            _unpack(packed / f"variant={variant.name}" / f"name={name}", out / variant.name / name, name)
     shutil.rmtree(packed)
-    outcome.suppliers = ds.dataset(job.out / job.variants[0].name / "suppliers").count_rows()
+    outcome.suppliers = ds.dataset(out / job.variants[0].name / "suppliers").count_rows()
     return outcome
 
 

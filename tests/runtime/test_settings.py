@@ -188,6 +188,23 @@ def test_with_a_running_embedded_stack_the_default_is_given(tmp_path: Path) -> N
     assert settings.secret("secret_key") == EMBEDDED_SECRET
 
 
+def test_that_a_stack_lives_is_not_asked_for_every_letter_and_holds_for_its_addresses_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live_stack(tmp_path / "data")
+    register(tmp_path / "data")
+    settings = Settings(kafka="localhost:40001", database_url="postgresql://postgres@127.0.0.1:40002/success")
+    assert settings.is_development()
+    moved = settings.model_copy(update={"kafka": "localhost:40009"})
+
+    monkeypatch.setattr("runtime.settings.is_embedded", lambda _kafka, _database: False)
+
+    assert settings.is_development()
+    assert not moved.is_development()
+    monkeypatch.setattr("runtime.settings.EMBEDDED_S", -1.0)
+    assert not Settings(**settings.model_dump()).is_development()
+
+
 @pytest.mark.parametrize(
     ("kafka", "database_port"),
     [

@@ -43,7 +43,9 @@ class ScriptedWorker:
     async def publish(self, records):
         self.calls.append(("publish", [topic for topic, _, _ in records]))
 
-    async def fire_due(self, to_ms: int) -> None:
+    async def step(self, records, to_ms: int) -> None:
+        if records:
+            await self.publish(records)
         self.due = [at for at in self.due if at > to_ms]
         self.calls.append(("fire", to_ms))
 

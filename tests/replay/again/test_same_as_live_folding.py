@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import orjson
 import pytest
 
 from agents.health.fold import PartitionFold
+from cli.analysis.replay_print import counted as counts_in
 from replay.again import tables
 from replay.again.engine import Job, run
 from replay.again.explain import explain
-from replay.again.variant import Variant
+from replay.again.variant import Variant, base
 from replay.log import archive
 from replay.log.source import ArchiveSource
 from replay.simulator.simulate import population
@@ -61,6 +63,32 @@ def folded(logs, until):
         for _, value in flush.health:
             changes |= {change["id"]: change for change in orjson.loads(value)["data"]["changes"]}
     return signals, changes
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("window", [(0, END), (MONDAY + 9 * DAY, MONDAY + 20 * DAY)], ids=["all", "a part"])
+def test_what_is_only_counted_is_as_much_as_the_tables_hold(tmp_path, processes, window):
+    folder = archive_of(tmp_path / "archive", logs_of(messy(population(12, 40, 3, MONDAY), 3)))
+    source, (since, until) = ArchiveSource(folder), window
+    variants = (Variant("base"),)
+    written = run(Job(source, variants, tmp_path / "out", since=since, until=until), 1)
+
+    counted = run(Job(source, variants, None, since=since, until=until), processes)
+
+    assert counted.counts == counts_in(tables.connect(tmp_path / "out"))
+    assert counted.counts.changes
+    assert counted.counts.signals
+    assert not written.counts.levels
+    assert (counted.suppliers, counted.events, counted.late) == (
+        written.suppliers,
+        written.events,
+        written.late,
+    )
+
+
+def test_what_is_only_counted_has_no_messages():
+    with pytest.raises(ValueError, match="without a policy"):
+        Job(ArchiveSource(Path()), (base(),), None)
 
 
 def replayed(folder, out, until=END, processes=1):
