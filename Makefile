@@ -5,6 +5,7 @@
 # make bench    our worker beside other engines (ARGS=--quick)      make measure  all figures of docs/performance.md
 # make chaos    all that goes wrong (SEED=7 EVENTS=1000000)
 # make browser  the Chromium that the tests drive, installed where there is none; make tools  promtool and the like
+# make screens  what tests/browser draws, in build/screenshots, and side by side in build/sheets, to be looked at
 # make docs     what docs/ says from the code, written anew, and the site in build/site
 # make sbom     what an installation consists of (CycloneDX), in build/     make audit  known vulnerabilities of it
 # make test-lowest  the tests with the lowest versions that pyproject.toml allows
@@ -17,7 +18,7 @@ UV := .success/uv/bin/uv
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install develop demo test docs browser tools lint fix bench bench-pythons measure chaos sbom audit \
+.PHONY: help install develop demo test docs browser tools screens lint fix bench bench-pythons measure chaos sbom audit \
   test-lowest test-wheel test-long test-spark
 
 help:
@@ -50,6 +51,10 @@ test: lint browser tools
 # The browser that tests/browser drives; its absence fails.
 browser: develop
 	@$(BIN)/python -m tests.browser.chromium
+
+screens: browser
+	@SCREENS=all $(BIN)/pytest tests/browser -k "look or fit or print or report or letter or draft"
+	@$(BIN)/python -m tests.browser.sheets
 
 # What tests ask of others: promtool, systemd-analyze, a Postgres with TLS; their absence fails.
 tools: develop

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import HTMLResponse
 
-from agents.letters.locales import lookup
+from agents.letters.locales import kept_together_in, lookup
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -35,7 +35,7 @@ def page(
     voice = letters.voice(f"pages/{name}.html", tag)
     template = letters.environment_of(voice.written).get_template(f"pages/{name}.html")
     html = template.render(voice=voice, lang=voice.tag, **variables)
-    return HTMLResponse(html, status_code=status, headers=HEADERS)
+    return HTMLResponse(kept_together_in(html), status_code=status, headers=HEADERS)
 
 
 def asked_language(letters: Letters, request: Request) -> str | None:

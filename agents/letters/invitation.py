@@ -119,7 +119,7 @@ def appointment(
         "herShortDay": voice.short_day(starts_at, zone),
         "herStart": voice.time(starts_at, zone),
         "herTime": span(voice.time(starts_at, zone), voice.time(ends_at, zone)),
-        "herZone": zone_in_words(zone, words),
+        "herZone": zone_in_words(zone, voice, words),
         # said once, where their clock shows it too
         "isUtc": not start.utcoffset() and not _comes_twice(start),
         "utcDay": voice.day(starts_at, "UTC"),
@@ -127,11 +127,12 @@ def appointment(
     }
 
 
-def zone_in_words(zone: str | None, words: Mapping[str, Any]) -> str:
+def zone_in_words(zone: str | None, voice: Voice, words: Mapping[str, Any]) -> str:
     """A zone as people read it, in the `words` of their language: `New York time`."""
     named = zone_words(zone)
-    place = named.removesuffix(" time")
-    return named if place == named else str(words["zone"].format(place))
+    if zone is None or not named.endswith(" time"):
+        return named
+    return str(words["zone"].format(voice.place(zone)))
 
 
 def _signed(action: Action, mail: Mail, of: str, settings: Settings) -> str:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import get_date_format, get_time_format, parse_pattern
+from babel.dates import get_date_format, get_time_format, get_timezone_location, parse_pattern
 from babel.numbers import format_currency, format_decimal
 
 from scoring.zones import zone_or
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 BASE = "en-GB"
 """The language outside the folders of languages."""
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_COUNTED = re.compile(r"(?<=\d) (?=[^\W\d_]|[%€£$])")
+_MARKUP = re.compile(r"(<(?:style|title)\b.*?</(?:style|title)>|<[^>]*>)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,10 @@ class Voice:
             _local(at_ms, zone), self._locale
         )
 
+    def place(self, zone: str) -> str:
+        """The town that an IANA zone is named after: `Vienna`, `Wien`."""
+        return str(get_timezone_location(zone, locale=self._locale, return_city=True))
+
     def number(self, value: float) -> str:
         """`1,200`, `1.200`."""
         return format_decimal(value, locale=self._locale)
@@ -68,6 +75,18 @@ class Voice:
             currency_digits=bool(rest),
             format=None if rest else _without_decimals(self._locale),
         )
+
+
+def kept_together(text: str) -> str:
+    """The same text, its numbers on one line with what they count: `5 clients`, `15 Minuten`."""
+    return _COUNTED.sub(NO_BREAK, text)
+
+
+def kept_together_in(html: str) -> str:
+    """The same page, what people read in it `kept_together`."""
+    return "".join(
+        part if number % 2 else kept_together(part) for number, part in enumerate(_MARKUP.split(html))
+    )
 
 
 def lookup(tag: str | None) -> tuple[str, ...]:
@@ -113,9 +132,13 @@ def _conventions(tag: str) -> Locale:
 
 @cache
 def _day_of_the_week(locale: Locale) -> str:
-    """The pattern of a whole date, the year left out, and British ones without the comma that nobody writes."""
+    """The pattern of a whole date, the year left out, and British ones without the comma that nobody writes.
+
+    Day and month stay on one line.
+    """
     pattern = re.sub(r"[\s,]*y+.*$", "", get_date_format("full", locale=locale).pattern)
-    return pattern.replace("EEEE, d MMMM", "EEEE d MMMM")
+    pattern = pattern.replace("EEEE, d MMMM", "EEEE d MMMM")
+    return re.sub(r"(d\.?) MMMM|MMMM d", lambda found: found[0].replace(" ", NO_BREAK), pattern)
 
 
 @cache

@@ -59,6 +59,7 @@ IN_A_FRAME = HEADERS | {
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NONE = "\N{EN DASH}"
 """What stands where there is nothing."""
+ONE_DECIMAL_BELOW = 10
 _RISKY = re.compile(r"[\s\x00-\x1f=+\-@|%\uff1d\uff0b\uff0d\uff20\ufeff\u200b-\u200f\u2060]")
 """What a cell of a spreadsheet must not begin with: a formula's signs, also as wide letters, and what hides one."""
 
@@ -198,6 +199,11 @@ def number(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
+def about(value: float) -> str:
+    """What is expected of a count: `9.3`, `1,401`."""
+    return f"{value:,.1f}" if value < ONE_DECIMAL_BELOW else number(value)
+
+
 def points(value: float) -> str:
     """`+6`, `-2.5`: a change of points, with a typographic minus."""
     rounded = round(value, 1)
@@ -241,6 +247,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "number": number,
+        "about": about,
         "points": points,
         "percent": percent,
         "span": span,

@@ -206,7 +206,7 @@ def _said_of_times(services: Services, reader: Reader, times: list[int], more: b
         written = voice.time(start, reader.timezone), format_time(start)
         days.setdefault(voice.day(start, reader.timezone), []).append(written)
     words = services.letters.data(invitation.WORDS, voice.tag)
-    zone = invitation.zone_in_words(reader.timezone, words)
+    zone = invitation.zone_in_words(reader.timezone, voice, words)
     return {"days": days, "zone": zone, "more": more}
 
 

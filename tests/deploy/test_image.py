@@ -69,12 +69,14 @@ def test_the_steps_of_the_build_give_a_small_installation_of_the_services(tmp_pa
     spoken = (
         "from agents.letters.locales import BASE, Voice, is_installed; from agents.letters.render import ours; "
         "assert all(map(is_installed, ours().languages)) and not is_installed('fr'); "
-        "print(Voice('de', 'de-AT').day(0, None), Voice().day(0, None), Voice(BASE, 'en-US').day(0, None))"
+        "print(Voice('de', 'de-AT').day(0, None), Voice().day(0, None), Voice(BASE, 'en-US').day(0, None), "
+        "Voice('de', 'de').place('Europe/Vienna'))"
     )
     done = subprocess.run(
         [place / "bin/python", "-c", spoken], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert done.stdout == "Donnerstag, 1. Jänner Thursday 1 January Thursday, January 1\n", done.stderr
+    said = done.stdout.replace("\N{NO-BREAK SPACE}", " ")
+    assert said == "Donnerstag, 1. Jänner Thursday 1 January Thursday, January 1 Wien\n", done.stderr
 
 
 @pytest.mark.timeout(300)

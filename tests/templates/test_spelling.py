@@ -154,3 +154,22 @@ def test_an_american_reads_american_words_and_days() -> None:
     for word in ("canceled", "inquiry form", "installments", "January", "officiants", "3:00"):
         assert word in said, word
     assert "cancelled" in "\n".join(letters_in("en-GB"))
+
+
+GERMAN_SLIPS = re.compile(r"\"|”|(?:^|\s)“|\.\.\.|\w - \w|\bz\.B\.|\b(?:Email|eMail|email)s?\b|\d%|\d€")
+"""Straight or English quotes, three dots, a hyphen for a dash, `Email`; `z.B.` or a sign without its space."""
+
+
+def test_german_is_set_as_german_is() -> None:
+    pages = (OUR_TEMPLATES / "de" / "pages").iterdir()
+    sources = [re.sub(r"\{[{%].*?[%}]\}", " ", path.read_text("utf-8"), flags=re.DOTALL) for path in pages]
+    coach = (ROOT / "api/coach/static/coach/words.js").read_text("utf-8").partition("const GERMAN")[2]
+    said = re.findall(r"[\"`](.*?)[\"`]", coach.partition("};")[0])
+    texts = [*letters_in("de"), *data_in("de"), *sources, *said]
+    assert len(texts) > 300
+    found = {
+        text[slip.start() - 40 : slip.end() + 10]
+        for text in map(shown, texts)
+        for slip in GERMAN_SLIPS.finditer(text)
+    }
+    assert not found

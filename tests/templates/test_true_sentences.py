@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from agents.letters.invitation import TEMPLATES as CALL_TEMPLATES
+from agents.letters.invitation import WORDS, zone_in_words
 from agents.letters.invitation import variables as call_words
-from agents.letters.locales import voice_in
+from agents.letters.locales import kept_together, voice_in
 from agents.letters.render import FOLDERS, Letters, Rendered, ours
 from agents.letters.sample import NOW, sample_call, sample_intervention, sample_supplier
 from agents.letters.words import in_app_words, variables
@@ -94,6 +95,8 @@ WRONG = (
     ),
     (r"\b(0|2|9|25|1.200) (client|form|day|minute|journey|Formular|Tag)\b", "several are not one"),
     (r"\b(0|no|keine) (clients|Kunden) are\b", "none are not spoken of"),
+    (r"(?<![\d.,])0 (clients?|forms?|days?|Kunden?|Formulare?|Tage?n?)\b", "none are not counted"),
+    (r"\b(hat|haben|hat bisher|für|ohne) (1|ein) Kunde\b", "einen Kunden"),
     (r"(?<![/=\w-])1200\b", "a thousand has its sign"),
     (r"\b(points?|scores?|Punkte?n?|at[ _]risk|critical|gefährdet|kritisch)\b", "no grades"),
     (r"None|True|False|undefined|\{\{|\{%|\}\}", "a slip of the pen"),
@@ -102,7 +105,25 @@ WRONG = (
 )
 
 
+TORN = re.compile(r"\d [^\W\d_]|\b(?:January|\d\.) (?=\d\b|Januar\b)")
+"""A number that may stand at the end of a line, and what it counts on the next."""
+GREETED = re.compile(r"Guten Tag(?: \w+)?,\s+(\w+)")
+AFTER_GREETING = {
+    "Sie",
+    "Ihr",
+    "Ihre",
+    "Ihren",
+    "Ihnen",
+    "Glückwunsch",
+    "WedSync",
+    "Goldene",
+    "Golden",
+}
+"""What is written with a capital within a sentence: after the comma of `Guten Tag Sarah,` it goes on."""
+
+
 def check(text: str, where: object) -> None:
+    assert not TORN.search(text), f"{where}: torn apart: {TORN.findall(text)}"
     said = " ".join(text.split())
     for pattern, why in WRONG:
         found = re.search(pattern, said)
@@ -118,8 +139,11 @@ def test_every_letter_is_true_at_the_edges(template: str, milestone: str | None,
         assert 10 <= len(rendered.subject) <= 50, (where, rendered.subject)
         assert 20 <= len(rendered.preheader) <= 110, (where, rendered.preheader)
         seen = re.sub(r"<(style|title)\b.*?</\1>|<[^>]+>", " ", rendered.html, flags=re.DOTALL)
-        for text in (rendered.subject, rendered.preheader, rendered.text):
-            check(text, where)
+        for text in (rendered.subject, rendered.preheader):
+            check(kept_together(text), where)
+        check(rendered.text, where)
+        for text in (rendered.text, seen):
+            assert set(GREETED.findall(text)) <= AFTER_GREETING, where
         check(re.sub(r"\s+([,.;:!?)])", r"\1", seen.replace("( ", "(")), where)
         assert f'<html lang="{ours().voice(f"email/{template}.txt", locale).tag}"' in rendered.html
 
@@ -152,8 +176,13 @@ def test_letters_about_calls_are_true_at_the_edges(template: str, locale: str) -
             mail = replace(sample_call(template), timezone=zone, first_name=name, locale=locale)
             rendered = ours().email(template, call_words(mail, SETTINGS))
             assert 10 <= len(rendered.subject) <= 60, rendered.subject
-            check(rendered.subject, (template, locale, zone))
+            check(kept_together(rendered.subject), (template, locale, zone))
             check(rendered.text, (template, locale, zone))
+            for text in (
+                rendered.text,
+                re.sub(r"<style.*?</style>|<[^>]+>", " ", rendered.html, flags=re.DOTALL),
+            ):
+                assert set(GREETED.findall(text)) <= AFTER_GREETING, template
 
 
 @pytest.mark.parametrize("locale", LANGUAGES)
@@ -188,7 +217,11 @@ def test_days_and_numbers_are_written_as_the_reader_writes_them(locale: str | No
         voice.time(at, "Europe/London").replace("\u202f", " "),
         voice.number(1200),
     )
-    assert said == wanted
+    day = {"en-US": "January\N{NO-BREAK SPACE}20"}.get(
+        locale or "", "20.\N{NO-BREAK SPACE}J" if written == "de" else "20\N{NO-BREAK SPACE}J"
+    )
+    assert day in said[0]
+    assert (said[0].replace("\N{NO-BREAK SPACE}", " "), *said[1:]) == wanted
 
 
 def test_a_letter_is_in_one_language_from_its_first_word_to_its_last(tmp_path: Any) -> None:
@@ -210,3 +243,20 @@ def test_a_letter_is_in_one_language_from_its_first_word_to_its_last(tmp_path: A
 def test_a_page_says_which_language_it_is_in() -> None:
     assert b'<html lang="en-US">' in page(ours(), "gone", "en-US", home="").body
     assert b'<html lang="en-GB">' in page(ours(), "gone", None, home="").body
+
+
+@pytest.mark.parametrize(
+    ("zone", "tag", "said"),
+    [
+        ("Europe/Vienna", "de-AT", "Ortszeit Wien"),
+        ("Europe/Vienna", "en-GB", "Vienna time"),
+        ("America/Sao_Paulo", "en-GB", "São Paulo time"),
+        ("Etc/GMT+2", "de", "UTC-2"),
+        ("Nowhere/Odd", "de", "UTC"),
+        (None, "de", "UTC"),
+    ],
+)
+def test_a_zone_is_named_after_its_town_in_their_language(zone: str | None, tag: str, said: str) -> None:
+    letters = ours()
+    voice = letters.voice("email/call_invitation.txt", tag)
+    assert zone_in_words(zone, voice, letters.data(WORDS, voice.tag)) == said

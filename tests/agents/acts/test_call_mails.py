@@ -53,7 +53,7 @@ def invitation(message: EmailMessage) -> tuple[Any, Any]:
 def letter(message: EmailMessage) -> str:
     body = message.get_body(("plain",))
     assert body is not None
-    return str(body.get_content())
+    return str(body.get_content()).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def leads_to_call(text: str, settings: Settings) -> str:

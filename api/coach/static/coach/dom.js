@@ -1,5 +1,8 @@
 /** Small helpers for building elements without a framework. */
 
+/** The same text, its numbers on one line with what they count: `5 clients`. */
+const keptTogether = (child) => (typeof child === "string" ? child.replace(/(\d\.?) (?=\p{L}|%)/gu, "$1\u00a0") : child);
+
 /**
  * Make an element: `h("button", { class: "primary", onclick: go, disabled: busy }, "Go")`.
  * Attributes that are null, undefined or false are left out; children may be nested lists, null and false are skipped.
@@ -11,7 +14,7 @@ export function h(tag, attributes = {}, ...children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false).map(keptTogether));
   return element;
 }
 

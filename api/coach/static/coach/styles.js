@@ -155,6 +155,7 @@ dialog .confetti { position: fixed; inset: 0; inline-size: 100%; block-size: 100
   :host { --success-offset-x: 10px; --success-offset-y: 10px; }
   .pill { font-size: 14px; }
   .box .button { padding-inline: 14px; }
+  .end { margin-inline-start: 0; }
   .box .button.plain { padding-inline: 6px; }
   .card { inline-size: calc(100vw - 20px); }
   .panel { padding: 28px 18px 18px; }

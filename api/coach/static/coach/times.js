@@ -27,7 +27,13 @@ export function zoneText(zone) {
   // IANA's signs mean the opposite of what people read.
   if (fixed) return Number(fixed[2]) ? `UTC${fixed[1] === "+" ? "-" : "+"}${fixed[2]}` : "UTC";
   if (!zone.includes("/")) return zone;
-  return WORDS.zoneTime(zone.split("/").pop().replaceAll("_", " "));
+  return WORDS.zoneTime?.(zone.split("/").pop().replaceAll("_", " ")) ?? zoneName(zone);
+}
+
+/** `Mitteleuropäische Zeit`: IANA names places in English only. */
+function zoneName(zone) {
+  const parts = new Intl.DateTimeFormat(SPOKEN.lang, { timeZone: zone, timeZoneName: "longGeneric" }).formatToParts(0);
+  return parts.find(({ type }) => type === "timeZoneName").value;
 }
 
 /** The moment at which clocks in a zone show `2026-11-24T10:00` (what a datetime-local field holds), as ISO text. */
