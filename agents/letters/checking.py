@@ -101,7 +101,8 @@ def warnings(found: Configuration, folder: Path) -> Iterator[str]:
     for name in template_files([folder / "templates"]) if (folder / "templates").is_dir() else ():
         stem = Path(name).name.partition(".")[0]
         is_letter = not name.endswith(".toml") and not stem.startswith("_")
-        if name not in ours and is_letter and stem not in named:
+        replaces = name in ours or name.partition("/")[2] in ours  # which it may say in another language
+        if not replaces and is_letter and stem not in named:
             yield f"templates/{name}: no trigger names it, and it replaces none of ours"
 
 

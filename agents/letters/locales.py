@@ -14,7 +14,13 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import get_date_format, get_time_format, get_timezone_location, parse_pattern
+from babel.dates import (
+    format_skeleton,
+    get_date_format,
+    get_time_format,
+    get_timezone_location,
+    parse_pattern,
+)
 from babel.numbers import format_currency, format_decimal
 
 from scoring.zones import zone_or
@@ -39,6 +45,11 @@ class Voice:
     tag: str = BASE
 
     @property
+    def called(self) -> str:
+        """What the language is called in English: `German`."""
+        return str(self._locale.get_language_name("en"))
+
+    @property
     def _locale(self) -> Locale:
         return _conventions(self.tag)
 
@@ -50,6 +61,11 @@ class Voice:
         """The same in short: `Wed 7 Jan`."""
         short = _day_of_the_week(self._locale).replace("EEEE", "EEE").replace("MMMM", "MMM")
         return parse_pattern(short).apply(_local(at_ms, zone), self._locale)
+
+    def date(self, at_ms: int, zone: str | None, now_ms: int) -> str:
+        """A date where they live: `7 January`, `7. Januar`; with the year if it is another one than now."""
+        at, now = _local(at_ms, zone), _local(now_ms, zone)
+        return format_skeleton("MMMMd" if at.year == now.year else "yMMMMd", at, locale=self._locale)
 
     def time(self, at_ms: int, zone: str | None) -> str:
         """A time of the day where they live: `15:00`, `3:00 pm`."""

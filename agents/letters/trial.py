@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import TemplateError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -20,7 +20,7 @@ from agents.letters.invitation import variables as call_variables
 from agents.letters.locales import BASE, is_installed
 from agents.letters.render import FOLDERS, Letters
 from agents.letters.sample import NOW, sample_call, sample_intervention, sample_supplier
-from agents.letters.words import in_app_words, variables
+from agents.letters.words import WHAT_TO_SAY, Spoken, Topic, in_app_words, spoken_words, variables
 from runtime.configuration import OUR_TEMPLATES, Configuration, template_files
 from runtime.settings import Settings
 from scoring.advice.recommend import Recommendation
@@ -93,7 +93,20 @@ class Trial:
             mails = (mail, replace(mail, first_name=None), replace(mail, timezone="UTC"))
             samples = [call_variables(each, self._settings) for each in mails]
             found |= dict.fromkeys(self._try("email", template, samples))
+        if self._only is None:
+            folder, _, template = WHAT_TO_SAY.partition("/")
+            for tag in (None, *self._languages_of("support_call", template)):
+                found |= dict.fromkeys(self._try(folder, template, list(self._spoken(tag))))
         return list(found)
+
+    def _spoken(self, tag: str | None) -> Iterator[dict[str, Any]]:
+        """Of every kind of call, at the edges of what is counted."""
+        voice = self._letters.voice(f"{WHAT_TO_SAY}.txt", tag)
+        for about, count, named in product(get_args(Topic), (0, 1, 1200), (None, "Ana")):
+            at = NOW - count * DAY if named else None
+            step = _ADVICE if count else None
+            spoken = Spoken(about, None, named, named, at, at, at, count, count, count, step)
+            yield spoken_words(self._letters, voice, spoken, NOW)
 
     def _languages_of(self, channel: str, template: str) -> Iterator[str]:
         """Those in which this letter is not the one that ships."""

@@ -6,7 +6,8 @@ Pure: a supplier's row, their snapshot and the moment make a dict, in the langua
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import structs
 
@@ -27,7 +28,32 @@ if TYPE_CHECKING:
 VENDORS, PLANS = "vendors.toml", "plans.toml"
 CALL_PATH = "/support/call"
 """Where a call is booked within the product, as the coach and in-app messages name it."""
+WHAT_TO_SAY = "tasks/what_to_say"
+LEAST_MINUTES = 5
+"""What a call is said to need at least."""
+Topic = Literal["asked", "unknown", "never", "unsent", "unanswered", "none", "few", "away", "many"]
+"""What stands in the way, and a call begins with: they asked for it, nobody has heard of them, they never logged in,
+no form has gone out or come back, no or few clients, they are away, or nothing of it."""
 _NEWS = ("form.completed", "payment.received", "client.active")
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Of whom a call's first words speak; times are ms, None for what is not known."""
+
+    topic: Topic
+    zone: str | None = None
+    first_name: str | None = None
+    business: str | None = None
+    asked: int | None = None
+    """Since when they wait for a call that they asked for."""
+    signed_up: int | None = None
+    last_login: int | None = None
+    clients: int = 0
+    forms: int = 0
+    forms_sent: int = 0
+    step: Recommendation | None = None
+    """What would help most."""
 
 
 def variables(
@@ -113,6 +139,30 @@ def in_app_words(
         "app": "",
         "at": letters.places("").address,
         "bookUrl": CALL_PATH,
+    }
+
+
+def spoken_words(letters: Letters, voice: Voice, life: Spoken, now_ms: int) -> dict[str, Any]:
+    """What an agent's first words in a call may say (`templates/tasks/what_to_say.txt`)."""
+
+    def day(at_ms: int | None) -> str:
+        return voice.date(at_ms, life.zone, now_ms) if at_ms is not None else ""
+
+    return {
+        "voice": voice,
+        "language": voice.written,
+        "lang": voice.tag,
+        "topic": life.topic,
+        "firstName": life.first_name,
+        "businessName": life.business,
+        "asked": day(life.asked),
+        "signedUp": day(life.signed_up),
+        "lastLogin": day(life.last_login),
+        "clientCount": life.clients,
+        "formsCreated": life.forms,
+        "formsSent": life.forms_sent,
+        "recommendation": life.step and in_words_of(life.step, letters, voice.tag),
+        "minutes": max(LEAST_MINUTES, life.step.minutes) if life.step else LEAST_MINUTES,
     }
 
 

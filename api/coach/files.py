@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
+from api.answers import takes_gzip
 from api.problems import Problem
 
 router = APIRouter(include_in_schema=False)
@@ -32,7 +33,6 @@ TYPES = {
     ".css": "text/css",
 }
 _IMPORTED = re.compile(r'^import .* from "\./([a-z-]+\.js)";$', re.MULTILINE)
-_UNPACKS = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\b)")
 MINUTES = "public, max-age=300, stale-while-revalidate=86400"
 FOR_GOOD = "public, max-age=31536000, immutable"
 ALWAYS_ASK = "no-cache"
@@ -138,7 +138,7 @@ def _answer(request: Request, file: File, caching: str) -> Response:
     headers = {"ETag": file.etag, "Cache-Control": caching, "Vary": "Accept-Encoding", **ANYWHERE}
     if request.headers.get("if-none-match") == file.etag:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    if _UNPACKS.search(request.headers.get("accept-encoding", "")):
+    if takes_gzip(request):
         headers["Content-Encoding"] = "gzip"
         return Response(file.packed, media_type=file.media_type, headers=headers)
     return Response(file.content, media_type=file.media_type, headers=headers)

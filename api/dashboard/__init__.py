@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from api.dashboard import acts, assets, live, login, messages, oidc, population, supplier
-from api.dashboard.lists import changes, selection, suppliers, views
+from api.dashboard.lists import changes, selection, suppliers, tags, views
 from api.dashboard.rendering import PageRoute
 from api.dashboard.rules import draft as rules_draft
 from api.dashboard.rules import letters as rules_letters
@@ -39,7 +39,7 @@ async def nothing_here(request: Request, rest: str, agent: SignedIn) -> Response
 
 router = APIRouter(tags=["dashboard"])
 _OF_RULES = (rules, rules_draft, rules_texts, rules_trial, rules_rollback, rules_letters)
-_LISTS = (suppliers, changes, selection, views)
+_LISTS = (suppliers, changes, selection, tags, views)
 for _part in (
     assets,
     live,

@@ -6,18 +6,17 @@ again repeats nothing; `request_id`, made with the page, makes a form that is se
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Path
-from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from agents.acts import calls as desk
 from agents.acts.consent import change_consent
-from api.dashboard.forms import LONGEST_NOTE, Note, SupplierId, back, clean, gone
+from api.dashboard.forms import LONGEST_NOTE, Day, Note, SupplierId, back, clean, end_of_hold, gone
 from api.dashboard.rendering import PageRoute
 from api.dashboard.session import CheckedCsrf, SignedIn
 from api.problems import Problem
@@ -36,8 +35,6 @@ router = APIRouter(
     dependencies=[CheckedCsrf],
 )
 
-Day = Annotated[date | None, Form(), BeforeValidator(lambda text: text or None)]
-"""A day's field; an empty one says nothing."""
 RequestId = Annotated[UUID, Form()]
 
 
@@ -51,8 +48,7 @@ async def hold(
     day: Day = None,
 ) -> Response:
     """Keep all messages from them up to a day, `day` before `until`, or until somebody releases them."""
-    ends = day or until
-    end = holds.FOR_GOOD if ends is None else datetime(ends.year, ends.month, ends.day, tzinfo=UTC)
+    end = end_of_hold(until, day)
     async with services.transaction(agent) as conn:
         now_ms = services.clock.now_ms()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import uuid4
 
@@ -10,12 +10,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.dashboard import words
-from api.dashboard.forms import SupplierId, gone
+from api.dashboard.forms import SupplierId, gone, hold_choices
 from api.dashboard.rendering import PageRoute, csv_of, each, page, points
 from api.dashboard.session import SignedIn
 from api.dashboard.timeline import messages_of, timeline
 from api.dashboard.today.calling import churn_reasons, snapshot_of
-from api.dashboard.today.listing import to_do
+from api.dashboard.today.listing import line_of, to_do
 from api.dashboard.today.priority import local_time, priority
 from api.dashboard.writing.page import message_options, waiting
 from api.dashboard.writing.written import words_of
@@ -24,7 +24,7 @@ from scoring.advice.recommend import recommend, way_up
 from scoring.decisions.calls import propose
 from scoring.health.metrics import COMPONENTS
 from scoring.zones import zone_words
-from store.dashboard import population as lists
+from store.dashboard import lists, population
 from store.dashboard import supplier as store
 from store.people import calls as call_store
 from store.times import to_ms, to_time
@@ -36,7 +36,6 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 ENTRIES, CSV_ENTRIES = 40, 1000
 TIMES = 6
-HOLDS = ((7, "a week"), (14, "two weeks"), (30, "30 days"))
 ADVICE = 3
 SIGNALS = 5
 _TIMELINE_COLUMNS = ("at", "kind", "title", "details", "level", "score", "by")
@@ -59,18 +58,20 @@ async def supplier(
         if found is None:
             raise gone()
         history = await store.history(conn, found["id"], now - timedelta(days=int(days)))
-        happened = await store.happened(conn, found["id"], lists.END_OF_TIME, ENTRIES + 20)
+        happened = await store.happened(conn, found["id"], population.END_OF_TIME, ENTRIES + 20)
         entries, older = timeline(happened, ENTRIES, names)
         texts = await words_of(conn, services, found["id"], messages_of(entries), now_ms)
         calls = await store.open_calls(conn, found["id"])
-        facts = await lists.call_facts(conn, [found["id"]])
+        facts = await population.call_facts(conn, [found["id"]])
         options = await message_options(conn, services, found, now_ms) if found["seq"] else []
         taken = await call_store.taken(conn, now_ms)
         tasks = await to_do(conn, found["id"], now, services)
+        labels, choices = await lists.labels(conn, [found["id"]]), await lists.choices(conn)
     policy = services.policy
     times = propose(now_ms, taken, policy.calls, found["timezone"], policy.hours, TIMES)
     snapshot = snapshot_of(found)
     zone = policy.hours.zone
+    urgency = priority(facts[0], now, policy.hours) if facts else None
     return page(
         request,
         "supplier",
@@ -85,14 +86,16 @@ async def supplier(
         texts=texts,
         calls=calls,
         tasks=tasks,
-        urgency=priority(facts[0], now, policy.hours) if facts else None,
+        urgency=urgency,
+        suggestion=line_of(facts[0], urgency, now, services) if urgency and not tasks.lines else None,
         advice=recommend(snapshot, policy.rules)[:ADVICE] if snapshot else [],
         way=way_up(snapshot, policy.rules) if snapshot else None,
         signals=churn_reasons(found["facts"], names)[:SIGNALS],
         options=options,
         waiting=waiting(happened.messages, options),
-        holds=_holds(now),
-        tomorrow=now.date() + timedelta(days=1),
+        tags=labels[found["id"]]["tags"],
+        known_tags=choices["tag"],
+        holds=hold_choices(now),
         times=[to_time(at) for at in times],
         zone=found["timezone"] and zone_words(found["timezone"]),
         local=local_time(now, found["timezone"], zone),
@@ -112,7 +115,7 @@ async def older(
     format: Literal["", "csv"] = "",  # noqa: A002 - the address's word
 ) -> Response:
     """The timeline from before a moment on; or all of it as a table."""
-    until = lists.END_OF_TIME if before is None else before.replace(tzinfo=before.tzinfo or UTC)
+    until = population.END_OF_TIME if before is None else before.replace(tzinfo=before.tzinfo or UTC)
     most = CSV_ENTRIES if format == "csv" else ENTRIES
     async with services.transaction(agent) as conn:
         happened = await store.happened(conn, str(supplier_id), until, most + 20)
@@ -141,12 +144,6 @@ async def history_csv(supplier_id: SupplierId, agent: SignedIn, services: InServ
 def name_of(row: dict[str, Any]) -> str:
     """What a supplier is called on the dashboard."""
     return row.get("business_name") or row.get("first_name") or f"Supplier {row['id'][:8]}"
-
-
-def _holds(now: datetime) -> list[tuple[date, str]]:
-    """Until when messages may be held: days, and what they are called."""
-    today = now.date()
-    return [(today + timedelta(days=days), name) for days, name in HOLDS]
 
 
 # the chart -------------------------------------------------------------------------------------------

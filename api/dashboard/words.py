@@ -100,6 +100,8 @@ SAID = {
     "dropped": "The draft is dropped: nothing of it is left.",
     "rolled_back": "It is in force again, as a new version: everything goes over to it within 10 seconds.",
     "selection": "It is done for everybody in the selection whom it changes.",
+    "tagged": "The tag is on; lists can be narrowed by it.",
+    "untagged": "The tag is off.",
     "view_kept": "The view is kept; it stands above the list.",
     "view_dropped": "The view is forgotten.",
     "published": "The letter is published again, to the topic it came from.",

@@ -61,6 +61,7 @@ def show(intervention: UUID, as_json: bool) -> None:
     help="With this reason, or these words in the error of a failed or unknown one.",
 )
 @click.option("--trigger", metavar="NAME", help="Of this trigger.")
+@click.option("--supplier", type=click.UUID, metavar="ID", help="To this supplier.")
 @span_options("Due")
 @click.option(
     "--most", type=click.IntRange(min=1), default=50, show_default=True, help="List so many of the newest."
@@ -70,13 +71,15 @@ def list_messages(
     status: str | None,
     reason: str | None,
     trigger: str | None,
+    supplier: UUID | None,
     since: int | None,
     until: int | None,
     most: int,
     as_json: bool,
 ) -> None:
     """List messages, the newest first."""
-    rows, total = asyncio.run(_list(Settings(), Wanted(status, reason, trigger, since, until), most))
+    wanted = Wanted(status, reason, trigger, since, until, str(supplier) if supplier else None)
+    rows, total = asyncio.run(_list(Settings(), wanted, most))
     if as_json:
         click.echo(json.dumps({"total": total, "interventions": [_plain(row) for row in rows]}))
         return

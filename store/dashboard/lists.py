@@ -14,8 +14,10 @@ from uuid import UUID
 
 from psycopg import sql
 
+from store import audit
 from store.dashboard.population import Row, rows
 from store.queries import load
+from store.times import to_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -217,14 +219,19 @@ async def lock(conn: AsyncConnection, ids: Sequence[str]) -> set[str]:
     return {row["id"] for row in await rows(conn, SQL["known"], {"ids": list(ids)})}
 
 
-async def tag(conn: AsyncConnection, actor: Actor, ids: Sequence[str], word: str, at: datetime) -> None:
-    """Give these suppliers a tag."""
-    await conn.execute(SQL["tag"], {"ids": list(ids), "tag": word, "at": at, "by": actor.id})
+async def tag(conn: AsyncConnection, actor: Actor, ids: Sequence[str], word: str, now_ms: int) -> None:
+    """Give these suppliers a tag; audited for each who did not have it."""
+    parameters = {"ids": list(ids), "tag": word, "at": to_time(now_ms), "by": actor.id}
+    found = await conn.execute(SQL["tag"], parameters)
+    for (one,) in await found.fetchall():
+        await audit.log(conn, actor, "supplier.tagged", one, now_ms, tag=word)
 
 
-async def untag(conn: AsyncConnection, ids: Sequence[str], word: str) -> None:
-    """Take a tag from these suppliers."""
-    await conn.execute(SQL["untag"], {"ids": list(ids), "tag": word})
+async def untag(conn: AsyncConnection, actor: Actor, ids: Sequence[str], word: str, now_ms: int) -> None:
+    """Take a tag from these suppliers; audited for each who had it."""
+    found = await conn.execute(SQL["untag"], {"ids": list(ids), "tag": word})
+    for (one,) in await found.fetchall():
+        await audit.log(conn, actor, "supplier.untagged", one, now_ms, tag=word)
 
 
 # views -----------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ class Wanted(NamedTuple):
     trigger: str | None = None
     since: int | None = None
     until: int | None = None
+    supplier: str | None = None
 
     def parameters(self) -> dict[str, Any]:
         """As the queries have them."""

@@ -44,9 +44,11 @@ SELECT id::text AS id FROM suppliers WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id
 INSERT INTO supplier_tags (supplier_id, tag, at, tagged_by)
 SELECT id, %(tag)s, %(at)s, %(by)s FROM unnest(%(ids)s::uuid[]) AS id
 ON CONFLICT DO NOTHING
+RETURNING supplier_id::text
 
 -- name: untag
 DELETE FROM supplier_tags WHERE supplier_id = ANY(%(ids)s::uuid[]) AND tag = %(tag)s
+RETURNING supplier_id::text
 
 -- name: views
 -- An agent's own, then the team's, by name.

@@ -10,6 +10,7 @@ WHERE (%(status)s::text IS NULL OR status = %(status)s)
     AND (%(reason)s::text IS NULL OR reason = %(reason)s
         OR status IN ('failed', 'unknown') AND position(lower(%(reason)s) IN lower(last_error)) > 0)
     AND (%(trigger)s::text IS NULL OR trigger_condition = %(trigger)s)
+    AND (%(supplier)s::uuid IS NULL OR supplier_id = %(supplier)s)
     AND due_at >= coalesce(%(since)s, '-infinity'::timestamptz)
     AND due_at < coalesce(%(until)s, 'infinity'::timestamptz)
 
@@ -22,6 +23,7 @@ WHERE (%(status)s::text IS NULL OR status = %(status)s)
     AND (%(reason)s::text IS NULL OR reason = %(reason)s
         OR status IN ('failed', 'unknown') AND position(lower(%(reason)s) IN lower(last_error)) > 0)
     AND (%(trigger)s::text IS NULL OR trigger_condition = %(trigger)s)
+    AND (%(supplier)s::uuid IS NULL OR supplier_id = %(supplier)s)
     AND due_at >= coalesce(%(since)s, '-infinity'::timestamptz)
     AND due_at < coalesce(%(until)s, 'infinity'::timestamptz)
 ORDER BY due_at DESC, id DESC

@@ -10,12 +10,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from scoring.time import DAY, HOUR
 from tests.agents.delivery.world import World
 from tests.api.dashboard.conftest import add_changes
 from tests.browser.conftest import CheckAxe, Screenshot
+from tests.browser.test_today import tagged
 from topics.time import format_time
 
 pytestmark = pytest.mark.usefixtures("no_console_errors")
@@ -103,28 +104,13 @@ async def test_from_the_call_list_to_a_call_that_is_booked(
     await screenshot(page, "dashboard-call-booked", full_page=True)
 
 
-class Hand:
-    """Counts clicks, and what is chosen or filled in without one."""
-
-    def __init__(self) -> None:
-        self.acts = 0
-
-    async def click(self, what: Locator) -> None:
-        self.acts += 1
-        await what.click()
-
-    async def choose(self, what: Locator, value: str) -> None:
-        self.acts += 1
-        await what.select_option(value)
-
-
-async def test_a_letter_is_seen_changed_sent_and_taken_back_in_three_clicks(
+async def test_a_letter_is_seen_changed_sent_and_taken_back(
     page: Page, api_url: str, world: World, sign_in: SignIn, screenshot: Screenshot
 ) -> None:
-    supplier_id, hand = await someone_at_risk(world, "Larch & Lace"), Hand()
+    supplier_id = await someone_at_risk(world, "Larch & Lace")
     await sign_in()
     await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
-    await hand.click(page.get_by_role("region", name="Write").get_by_role("link", name="Quick win"))
+    await page.get_by_role("region", name="Write").get_by_role("link", name="Quick win").click()
     letter = page.frame_locator("iframe[name=letter]")
     lines = page.get_by_label("First lines, in your words")
     await expect(letter.get_by_text("Hi Sarah,")).to_be_visible()
@@ -133,14 +119,13 @@ async def test_a_letter_is_seen_changed_sent_and_taken_back_in_three_clicks(
     await expect(letter.get_by_text("As promised, <b>this</b> first:")).to_be_visible()
     await expect(letter.get_by_text("Hi Sarah,")).to_have_count(0)
     await screenshot(page, "dashboard-writing", full_page=True)
-    await hand.click(page.get_by_role("button", name="Send it"))
+    await page.get_by_role("button", name="Send it").click()
     await expect(page.get_by_role("status")).to_contain_text("can be taken back until it leaves")
     await expect(page.locator("form.undo")).to_contain_text(re.compile(r"Quick win leaves in \d+"))
     await screenshot(page, "dashboard-undo")
-    await hand.click(page.get_by_role("button", name="Undo"))
+    await page.get_by_role("button", name="Undo").click()
     await expect(page.get_by_role("status")).to_contain_text("nothing was sent")
     await expect(page.get_by_role("region", name="Timeline")).to_contain_text("taken back by emma")
-    assert hand.acts == 3
 
 
 async def test_without_scripts_the_letter_is_shown_at_a_click(
@@ -158,22 +143,6 @@ async def test_without_scripts_the_letter_is_shown_at_a_click(
         await expect(letter.get_by_text("Lovely to talk to you.")).to_be_visible()
     await expect(letter.locator("pre")).to_be_visible()
     await page.close()
-
-
-async def test_a_hold_with_an_end_is_three_acts(
-    page: Page, api_url: str, world: World, sign_in: SignIn
-) -> None:
-    supplier_id, hand = await someone_at_risk(world, "Clover Court"), Hand()
-    await sign_in()
-    await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
-    part = page.get_by_role("region", name="Messages to them")
-    await hand.click(part.get_by_label("Hold because"))
-    await page.keyboard.type("on leave")
-    two_weeks = await part.get_by_role("option", name="two weeks").get_attribute("value")
-    await hand.choose(part.get_by_role("combobox", name=re.compile("^Until")), two_weeks or "")
-    await hand.click(part.get_by_role("button", name="Hold all messages"))
-    await expect(part).to_contain_text(re.compile("on leave.*until", re.DOTALL))
-    assert hand.acts == 3
 
 
 async def test_hold_and_note_from_their_page(page: Page, api_url: str, world: World, sign_in: SignIn) -> None:
@@ -355,11 +324,14 @@ async def test_print_leaves_the_bar_and_the_forms_out(
     page: Page, api_url: str, world: World, sign_in: SignIn, screenshot: Screenshot
 ) -> None:
     supplier_id = await someone_at_risk(world, "Printed Matter")
+    await tagged(world, supplier_id)
     await sign_in()
     await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
     await page.emulate_media(media="print")
     await expect(page.get_by_role("button", name="Book a call")).to_be_hidden()
     await expect(page.locator(".bar")).to_be_hidden()
+    await expect(page.get_by_role("link", name="spring-26")).to_be_visible()
+    await expect(page.get_by_role("button", name="Remove tag spring-26")).to_be_hidden()
     await expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
     await screenshot(page, "dashboard-print", full_page=True)
 

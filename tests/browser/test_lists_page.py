@@ -1,4 +1,4 @@
-"""Lists by keys and by mouse: each act takes at most three keystrokes or clicks, typed words counting as one."""
+"""Lists by keys and by mouse, and what is done with a selection."""
 
 from __future__ import annotations
 
@@ -20,27 +20,6 @@ pytestmark = pytest.mark.usefixtures("no_console_errors")
 SignIn = Callable[[], Awaitable[None]]
 
 
-class Hand:
-    """An agent's hand: `press`, `type` and `click` count."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.steps = 0
-
-    async def press(self, *keys: str) -> None:
-        for key in keys:
-            self.steps += 1
-            await self.page.keyboard.press(key)
-
-    async def type(self, words: str) -> None:
-        self.steps += 1
-        await self.page.keyboard.type(words)
-
-    async def click(self, place: Any) -> None:
-        self.steps += 1
-        await place.click()
-
-
 async def in_a_trade(world: World, trade: str, *names: str) -> list[str]:
     """Suppliers whom a list of this trade shows, by name."""
     made = []
@@ -49,48 +28,6 @@ async def in_a_trade(world: World, trade: str, *names: str) -> list[str]:
         await world.health(made[-1])
         await add_changes(world, made[-1], (now_ms() - DAY, 48, "at_risk"))
     return made
-
-
-async def test_a_supplier_is_opened_by_name_in_three_steps(page: Page, world: World, sign_in: SignIn) -> None:
-    await in_a_trade(world, "harpist", "Øresund Strings")
-    await sign_in()
-    keys = Hand(page)
-    await keys.press("Control+k")
-    await keys.type("oresnud strings")  # without its accent, and with a typing error
-    await expect(page.locator("#palette [aria-selected=true]")).to_contain_text("Øresund Strings")
-    await keys.press("Enter")
-    await expect(page.get_by_role("heading", name="Øresund Strings")).to_be_visible()
-    mouse = Hand(page)
-    await page.goto(page.url.partition("/suppliers")[0])
-    await mouse.click(page.get_by_label("Search suppliers"))
-    await mouse.type("oresund")
-    await mouse.click(page.locator("#found a").first)
-    await expect(page.get_by_role("heading", name="Øresund Strings")).to_be_visible()
-    assert (keys.steps, mouse.steps) == (3, 3)
-
-
-async def test_a_selection_is_exported_in_three_steps(
-    page: Page, api_url: str, world: World, sign_in: SignIn
-) -> None:
-    made = await in_a_trade(world, "calligrapher", "Ink A", "Ink B", "Ink C")
-    await sign_in()
-    address = f"{api_url}/dashboard/suppliers?trade=calligrapher&sort=name"
-    await page.goto(address)
-    keys = Hand(page)
-    await keys.press("j", "x")
-    async with page.expect_download() as downloading:
-        await keys.press("e")
-    text = (await (await downloading.value).path()).read_text("utf-8")
-    assert [one in text for one in made] == [True, False, False]
-    await page.goto(address)
-    mouse = Hand(page)
-    await mouse.click(page.get_by_label("all that fit"))
-    async with page.expect_download() as downloading:
-        await mouse.click(page.get_by_role("button", name="CSV of the selection"))
-    text = (await (await downloading.value).path()).read_text("utf-8")
-    assert all(one in text for one in made)
-    assert keys.steps <= 3
-    assert mouse.steps <= 3
 
 
 async def test_keys_go_through_rows_select_and_open_but_not_while_somebody_types(

@@ -102,7 +102,7 @@ def data_in(locale: str) -> Iterator[str]:
 
 def sources_in(locale: str) -> Iterator[str]:
     """Every branch of templates and of the coach, as written: what differs comes from `spelled`, and is taken out."""
-    for room in ("email", "in_app", "pages"):
+    for room in ("email", "in_app", "pages", "tasks"):
         for path in sorted((OUR_TEMPLATES / room).iterdir()):
             own = OUR_TEMPLATES / locale / room / path.name
             yield (own if own.is_file() else path).read_text("utf-8")

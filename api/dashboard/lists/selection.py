@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
-from unicodedata import normalize
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from api.auth import Caller
-from api.dashboard.forms import clean
+from api.dashboard.forms import Day, clean, end_of_hold, hold_choices
 from api.dashboard.lists.filters import Filters, of_text
 from api.dashboard.lists.suppliers import SUPPLIER_COLUMNS, as_lines, described, page_of
+from api.dashboard.lists.tags import Tag, normal
 from api.dashboard.rendering import PageRoute, csv_of, each, page
 from api.dashboard.session import CheckedCsrf, SignedIn
 from api.problems import Problem
@@ -36,7 +35,6 @@ MOST = 1000
 """So many suppliers at once: one transaction holds their locks."""
 Act = Literal["tag", "untag", "take", "hold"]
 GONE = "not known any more"
-_TAG = re.compile(r"\w[\w.+&#-]{0,29}")
 
 
 class Outlook(NamedTuple):
@@ -58,7 +56,7 @@ async def look(
     id: Annotated[list[UUID] | None, Form(max_length=MOST)] = None,  # noqa: A002 - the checkbox's name
     every: Annotated[Literal["", "1"], Form()] = "",
     back: Back = "",
-    tag: Annotated[str, Form(max_length=200)] = "",
+    tag: Tag = "",
 ) -> Response:
     """Say what an act would change, before it does; or give the selection as CSV."""
     filters = of_text(back)
@@ -86,6 +84,7 @@ async def look(
         outlook=outlook,
         names=names,
         cut=bool(every) and len(ids) == MOST,
+        holds=hold_choices(to_time(services.clock.now_ms())),
         back=filters.query(),
     )
 
@@ -98,6 +97,8 @@ async def do(
     ids: Annotated[str, Form(max_length=37 * MOST)],
     back: Back = "",
     word: Annotated[str, Form(max_length=holds.LONGEST_NOTE)] = "",
+    until: Day = None,
+    day: Day = None,
 ) -> Response:
     """Do it, in one transaction, for whom it changes now; each is in the audit log."""
     filters = of_text(back)
@@ -112,7 +113,10 @@ async def do(
         changed, _ = await look_at(
             conn, act, [one for one in chosen if one in known], word, agent, to_time(now_ms)
         )
-        await _change(conn, act, changed, word, agent, now_ms)
+        if act == "hold":
+            await _hold(conn, changed, word, end_of_hold(until, day), agent, now_ms)
+        else:
+            await _change(conn, act, changed, word, agent, now_ms)
     return RedirectResponse(f"/dashboard/suppliers?{filters.query(said='selection')}", HTTPStatus.SEE_OTHER)
 
 
@@ -141,29 +145,26 @@ def _why_not(act: Act, row: dict[str, Any], word: str, agent: Caller, now: datet
             return "held already" if row["held_until"] and row["held_until"] > now else None
 
 
+async def _hold(
+    conn: AsyncConnection, ids: Sequence[str], why: str, end: datetime, agent: Caller, now_ms: int
+) -> None:
+    for one in ids:
+        try:
+            await holds.hold(conn, agent.actor, one, now_ms, why, end)  # which audits, as do all here
+        except holds.RefusedHoldError as error:
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+
+
 async def _change(
     conn: AsyncConnection, act: Act, ids: Sequence[str], word: str, agent: Caller, now_ms: int
 ) -> None:
-    actor = agent.actor
-    if act == "hold":
-        for one in ids:
-            try:
-                await holds.hold(conn, actor, one, now_ms, word)  # which audits
-            except holds.RefusedHoldError as error:
-                raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-        return
     if act == "take":
         for one in ids:
-            await tasks.take(conn, actor, one, now_ms)  # which audits
-        return
-    if act == "tag":
-        await lists.tag(conn, actor, ids, word, to_time(now_ms))
+            await tasks.take(conn, agent.actor, one, now_ms)
+    elif act == "tag":
+        await lists.tag(conn, agent.actor, ids, word, now_ms)
     else:
-        await lists.untag(conn, ids, word)
-    for one in ids:
-        await audit.log(
-            conn, actor, "supplier.tagged" if act == "tag" else "supplier.untagged", one, now_ms, tag=word
-        )
+        await lists.untag(conn, agent.actor, ids, word, now_ms)
 
 
 async def _everybody(conn: AsyncConnection, filters: Filters) -> list[str]:
@@ -171,12 +172,3 @@ async def _everybody(conn: AsyncConnection, filters: Filters) -> list[str]:
     if filters.q:
         return (await population.find(conn, filters.q, MOST)).ids
     return (await page_of(conn, filters, "", MOST))[0]
-
-
-def normal(tag: str) -> str:
-    """A tag as it is kept: small letters, `-` for spaces; 422 for what is none."""
-    word = "-".join(normalize("NFKC", clean(tag)).lower().split())
-    if not _TAG.fullmatch(word):
-        detail = "a tag is a word of at most 30 letters, digits and dashes"
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
-    return word

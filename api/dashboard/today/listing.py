@@ -38,7 +38,7 @@ class Line:
     channel: str
     why: str
     help: str
-    opening: tuple[str, str, str]
+    opening: tuple[saying.Said, ...]
     task: dict[str, Any] | None = None
     kind: str = "suggested"
     """`asked` by the supplier, `added` by an agent, `offer` of the engine, or `suggested`."""
@@ -105,7 +105,7 @@ async def suggested_lines(
 ) -> list[Line]:
     """Calls that nobody has as a task, most urgent first; of `owner`'s suppliers only, if given."""
     called: list[Called] = await call_list(conn, now, services.policy, wanted, owner)
-    return [_line(facts, urgency, now, services) for facts, urgency in called]
+    return [line_of(facts, urgency, now, services) for facts, urgency in called]
 
 
 async def _lines(
@@ -114,7 +114,7 @@ async def _lines(
     facts = await population.call_facts(conn, sorted({task["supplier_id"] for task in found}))
     by_id = {row["id"]: row for row in facts}
     return [
-        _line(
+        line_of(
             by_id[task["supplier_id"]],
             priority(by_id[task["supplier_id"]], now, services.policy.hours),
             now,
@@ -126,13 +126,14 @@ async def _lines(
     ]
 
 
-def _line(
+def line_of(
     facts: dict[str, Any],
     urgency: Priority,
     now: datetime,
     services: Services,
     task: dict[str, Any] | None = None,
 ) -> Line:
+    """One row, of somebody's `call_facts` and a task of theirs (None: a call to them is suggested)."""
     policy = services.policy
     zone = zone_or(facts["timezone"], policy.hours.zone)
     life = saying.life_of(facts, snapshot_of(facts), policy.rules, task["tries"] if task else 0)
@@ -146,7 +147,7 @@ def _line(
         "channel": reachable.channel(facts),
         "why": saying.why(life, now, zone, otherwise),
         "help": saying.help_of(life),
-        "opening": saying.opening(life, now, zone, services.letters.brand["name"]),
+        "opening": saying.opening(life, now, zone.key, services.letters, facts["locale"]),
     }
     if task is None:
         return Line(**about)

@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
+from agents.letters.locales import BASE, Voice, is_same
+from agents.letters.words import WHAT_TO_SAY, Spoken, Topic, spoken_words
 from scoring.advice.recommend import best, is_absence
 from scoring.health.rules import CLIENT_IMPORTED
+from store.times import to_ms, to_optional_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from agents.letters.render import Letters
     from scoring.advice.recommend import Recommendation
     from scoring.health.rules import Rules
 
 REASONS = 3
 AWAY = timedelta(days=7)
 FEW_CLIENTS = 10
-MINUTES = 5
-"""What a call without a step to take is said to need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,50 +162,59 @@ def help_of(life: Life) -> str:
 # what to say -----------------------------------------------------------------------------------------
 
 
-def opening(life: Life, now: datetime, zone: tzinfo, brand: str) -> tuple[str, str, str]:
-    """Three sentences to open the call with: who calls, for which `brand`, what it is about, what to offer."""
-    return _hello(life, now, zone, brand), next(_questions(life, now, zone, brand)), _offer(life)
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The first sentences of a call, to be read aloud in the language that is called so and has this tag."""
+
+    tag: str
+    called: str
+    sentences: tuple[str, ...]
 
 
-def _hello(life: Life, now: datetime, zone: tzinfo, brand: str) -> str:
-    hello = f"Hello {life.first_name}" if life.first_name else "Hello"
-    if life.asked:
-        asked = day(life.asked, now, zone)
-        return f"{hello}, this is {brand}: you asked us for a call on {asked}, thank you for waiting."
-    about = f", calling about {life.business}" if life.business else ""
-    minutes = max(MINUTES, life.step.minutes) if life.step else MINUTES
-    return f"{hello}, this is {brand}{about}: do you have {minutes} minutes?"
+def opening(
+    life: Life, now: datetime, zone: str, letters: Letters, locale: str | None = None
+) -> tuple[Said, ...]:
+    """How to open the call: who calls, what it is about, what to offer.
+
+    In the language of a supplier with the tag `locale`, and after that in English, where theirs is another.
+    """
+    theirs = letters.voice(f"{WHAT_TO_SAY}.txt", locale)
+    voices = (theirs,) if is_same(theirs.tag, BASE) else (theirs, Voice())
+    spoken = Spoken(
+        topic=topic(life, now),
+        zone=zone,
+        first_name=life.first_name,
+        business=life.business,
+        asked=to_optional_ms(life.asked),
+        signed_up=to_optional_ms(life.signed_up),
+        last_login=to_optional_ms(life.last_login),
+        clients=life.clients,
+        forms=life.forms,
+        forms_sent=life.forms_sent,
+        step=life.step,
+    )
+    return tuple(_said(letters, voice, spoken, to_ms(now)) for voice in voices)
 
 
-def _questions(life: Life, now: datetime, zone: tzinfo, brand: str) -> Iterator[str]:
-    """What fits, in the order of what stands in the way: the first is asked."""
-    if life.asked:
-        yield "What would you like to get done?"
-    if not life.known:
-        yield f"How do you get on with {brand} so far?"
-    if life.last_login is None:
-        signed_up = f" on {day(life.signed_up, now, zone)}" if life.signed_up else ""
-        yield f"You signed up{signed_up}: what did you hope it would do for you?"
-    if life.forms and not life.forms_sent:
-        made = "a form, and it has" if life.forms == 1 else f"{life.forms:,} forms, and none has"
-        yield f"You made {made} not gone out yet: which client could get the first one?"
-    if life.forms_sent and not life.forms_back:
-        sent = "a form, and it has" if life.forms_sent == 1 else f"{life.forms_sent:,} forms, and none has"
-        yield f"You sent {sent} not come back yet: what do your clients say?"
-    if life.clients == 0:
-        yield f"Your client list is not in {brand} yet: where do you keep it now?"
-    if life.clients < FEW_CLIENTS:
-        yield f"You have {of(life.clients, 'client')} in {brand}: where does the rest of your list live?"
-    if life.last_login is not None and now - life.last_login >= AWAY:
-        yield f"You were last here on {day(life.last_login, now, zone)}: how do you work at the moment?"
-    yield f"You have {of(life.clients, 'client')} in {brand}: which work around them costs you most time?"
+def topic(life: Life, now: datetime) -> Topic:
+    """What the call is about: what stands in the way, the nearest first."""
+    found: tuple[tuple[Topic, object], ...] = (
+        ("asked", life.asked),
+        ("unknown", not life.known),
+        ("never", life.last_login is None),
+        ("unsent", life.forms and not life.forms_sent),
+        ("unanswered", life.forms_sent and not life.forms_back),
+        ("none", life.clients == 0),
+        ("few", life.clients < FEW_CLIENTS),
+        ("away", life.last_login is not None and now - life.last_login >= AWAY),
+    )
+    return next((name for name, holds in found if holds), "many")
 
 
-def _offer(life: Life) -> str:
-    if life.step is None:
-        return "What should it do for you that it does not do yet?"
-    minutes = of(life.step.minutes, "minute")
-    return f"If you like, we do one thing together now, it takes {minutes}: {_lower(life.step.title)}."
+def _said(letters: Letters, voice: Voice, spoken: Spoken, now_ms: int) -> Said:
+    text = letters.text(WHAT_TO_SAY, spoken_words(letters, voice, spoken, now_ms)).text
+    sentences = tuple(" ".join(part.split()) for part in text.split("\n\n") if part.strip())
+    return Said(voice.tag, voice.called, sentences)
 
 
 # words -----------------------------------------------------------------------------------------------

@@ -282,9 +282,70 @@ async def test_a_selection_is_held_with_a_reason_in_one_transaction(
     monkeypatch.undo()
     notes = "SELECT note FROM supplier_holds WHERE supplier_id = ANY(%s::uuid[]) ORDER BY note"
     assert [row["note"] for row in await world.query(notes, three)] == ["asked us to"]
-    await desk.post("/dashboard/selection/done", act="hold", ids=",".join(three), word="moving house")
+    day = "2026-02-02"
+    assert f'<option value="{day}">2 Feb 2026, two weeks from now' in asked.text
+    await desk.post(
+        "/dashboard/selection/done", act="hold", ids=",".join(three), word="moving house", until=day
+    )
     assert [row["note"] for row in await world.query(notes, three)] == ["asked us to"] + ["moving house"] * 2
     assert await acts(world, three[1]) == ["messages.held"]
+    ends = "SELECT DISTINCT until FROM supplier_holds WHERE note = 'moving house' AND supplier_id = ANY(%s::uuid[])"
+    assert [str(row["until"].date()) for row in await world.query(ends, three)] == [day]
+
+
+@pytest.mark.parametrize(
+    ("said", "end"),
+    [
+        ({}, "9999-12-31"),
+        ({"until": ""}, "9999-12-31"),
+        ({"until": "2026-01-26"}, "2026-01-26"),
+        ({"until": "2026-01-26", "day": "2026-03-01"}, "2026-03-01"),
+        ({"until": "2026-01-01"}, None),
+        ({"until": "soon"}, None),
+    ],
+)
+async def test_a_hold_has_the_same_ends_for_one_and_for_many(
+    desk: Desk, world: World, said: dict[str, str], end: str | None
+) -> None:
+    one, other = await someone(world, "Held alone"), await someone(world, "Held with others")
+    answers = [
+        await desk.post(f"/dashboard/suppliers/{one}/hold", note="on leave", **said),
+        await desk.post("/dashboard/selection/done", act="hold", ids=other, word="on leave", **said),
+    ]
+    assert [answer.status_code for answer in answers] == [303 if end else 422] * 2
+    query = "SELECT until FROM supplier_holds WHERE supplier_id = ANY(%s::uuid[])"
+    assert [str(row["until"].date()) for row in await world.query(query, [one, other])] == [end] * 2 * bool(
+        end
+    )
+
+
+async def test_tags_are_seen_put_on_and_taken_off_on_their_page(desk: Desk, world: World) -> None:
+    supplier_id, tag = await someone(world, "Tagged alone"), f"t{uuid4().hex[:8]}"
+    page = f"/dashboard/suppliers/{supplier_id}"
+    for said in (f" {tag.upper()} ", tag):  # the second changes nothing
+        done = await desk.post(f"{page}/tags", tag=said)
+        assert done.headers["location"] == f"{page}?said=tagged"
+    assert f'href="/dashboard/suppliers?tag={tag}">{tag}</a>' in await desk.page(page)
+    assert WHO.findall(await desk.page(f"/dashboard/suppliers?tag={tag}")) == [supplier_id]
+    for _ in range(2):
+        done = await desk.post(f"{page}/tags", tag=tag, act="untag")
+        assert done.headers["location"] == f"{page}?said=untagged"
+    assert f">{tag}</a>" not in await desk.page(page)
+    assert await acts(world, supplier_id) == ["supplier.tagged", "supplier.untagged"]
+    assert (await desk.post(f"{page}/tags", tag="<b>")).status_code == 422
+    assert (await desk.post(f"{page}/tags", tag="x", act="sell")).status_code == 422
+    assert (await desk.post(f"/dashboard/suppliers/{fresh_id()}/tags", tag="x")).status_code == 404
+    assert (await desk.post(f"{page}/tags", tag="x", csrf="x")).status_code == 403
+
+
+async def test_a_suppliers_page_says_whose_they_are(desk: Desk, world: World) -> None:
+    supplier_id = await someone(world, "Owned")
+    page = f"/dashboard/suppliers/{supplier_id}"
+    assert "<dt>Owner</dt><dd>the team</dd>" in await desk.page(page)
+    await desk.post(f"{page}/take", next=page)
+    assert "<dt>Owner</dt><dd>you</dd>" in await desk.page(page)
+    await world.query("UPDATE supplier_owners SET owner = 'tom' WHERE supplier_id = %s", supplier_id)
+    assert "<dt>Owner</dt><dd>tom</dd>" in await desk.page(page)
 
 
 async def test_a_selection_is_taken_over_and_lists_are_narrowed_by_owner(

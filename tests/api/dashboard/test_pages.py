@@ -118,6 +118,32 @@ async def test_a_page_is_for_this_agent_only_and_loads_nothing_from_elsewhere(de
         assert "immutable" in asset.headers["cache-control"]
 
 
+@pytest.mark.parametrize(
+    ("asked_by", "accepts", "is_packed"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, "gzip, br", True),
+        ({"Sec-Fetch-Site": "none"}, "gzip", True),
+        ({"Sec-Fetch-Site": "none"}, "gzip;q=0", False),
+        ({"Sec-Fetch-Site": "same-origin"}, "identity", False),
+        ({"Sec-Fetch-Site": "cross-site"}, "gzip", False),
+        ({"Sec-Fetch-Site": "same-site"}, "gzip", False),
+        ({}, "gzip", False),
+    ],
+)
+async def test_a_page_is_packed_unless_another_site_had_it_asked_for(
+    desk: Desk, asked_by: dict[str, str], accepts: str, is_packed: bool
+) -> None:
+    for address in PAGES:
+        answer = await desk.get(address, **asked_by, **{"Accept-Encoding": accepts})
+        assert answer.text.startswith("<"), address
+        assert ("content-encoding" in answer.headers) == is_packed
+        assert answer.headers["vary"] == "Accept-Encoding, Sec-Fetch-Site"
+    asset = re.findall(r'"(/dashboard/static/[^"]+\.js)"', await desk.page("/dashboard"))[0]
+    packed, plain = [await desk.get(asset, **{"Accept-Encoding": each}) for each in ("gzip", "identity")]
+    assert packed.content == plain.content
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 2
+
+
 async def test_what_is_not_there_is_a_page_that_says_so(desk: Desk) -> None:
     answer = await desk.get(f"/dashboard/suppliers/{fresh_id()}")
     assert answer.status_code == 404

@@ -199,7 +199,9 @@ def test_a_query_touches_few_rows(conn: psycopg.Connection, file: str, name: str
 
 FILTERS = {
     "nothing": (Wanted(), 0),
-    "level": (Wanted(level="at_risk"), 3600),
+    "a level": (Wanted(level="at_risk"), 0),
+    "the best level": (Wanted(level="healthy"), 0),
+    "the worst level": (Wanted(level="critical"), 0),
     "plan": (Wanted(plan="scale"), 3000),
     "a rare trade": (Wanted(trade="florist"), 60),
     "the usual trade": (Wanted(trade="photographer"), 0),

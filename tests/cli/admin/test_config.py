@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from agents.letters.checking import checked, warnings
 from cli.admin.config import config
 from cli.main import run
-from runtime.configuration import ConfigurationError, load
+from runtime.configuration import OUR_TEMPLATES, ConfigurationError, load
 
 LETTER = """{% extends "email/_layout.txt" %}
 {% block subject %}Come back{% endblock %}
@@ -56,6 +56,23 @@ def test_a_slip_in_another_language_is_found(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "templates" / "de" / "email" / "we_miss_you.txt").write_text(text, "utf-8")
     assert run(["config", "check", str(tmp_path)]) == 2
     assert "we_miss_you.txt, line 9: 'clientCuont' is undefined" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("room", ["tasks", "de/tasks"])
+def test_a_slip_in_what_agents_say_first_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], room: str
+) -> None:
+    path = tmp_path / "templates" / room / "what_to_say.txt"
+    path.parent.mkdir(parents=True)
+    theirs = (OUR_TEMPLATES / room / "what_to_say.txt").read_text("utf-8")
+    path.write_text(theirs, "utf-8")
+    assert run(["config", "check", str(tmp_path)]) == 0
+    assert "warning" not in capsys.readouterr().err
+    branch = '{% elif topic == "away" %}\n'
+    assert branch in theirs
+    path.write_text(theirs.replace(branch, branch + "{{ lastLogni }}"), "utf-8")
+    assert run(["config", "check", str(tmp_path)]) == 2
+    assert "'lastLogni' is undefined" in capsys.readouterr().err
 
 
 def test_show_says_where_each_file_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

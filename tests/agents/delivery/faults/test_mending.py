@@ -162,6 +162,19 @@ async def test_many_are_chosen_by_status_and_error_and_what_would_expire_is_left
     assert statuses == dict.fromkeys(mine, "scheduled") | {other: "failed", unknown: "unknown", old: "failed"}
 
 
+async def test_the_messages_of_one_supplier_are_listed(world: World) -> None:
+    supplier, other = await world.supplier(), await world.supplier()
+    mine = {await world.row(supplier, TRIGGER), await world.row(supplier, "became_at_risk")}
+    await world.row(other, TRIGGER)
+    listed = await said(world, "interventions", "list", "--supplier", supplier)
+    assert {each["id"] for each in listed["interventions"]} == mine
+    assert listed["total"] == 2
+    narrower = await said(world, "interventions", "list", "--supplier", supplier, "--trigger", TRIGGER)
+    assert narrower["total"] == 1
+    assert (await said(world, "interventions", "list", "--supplier", str(uuid4())))["total"] == 0
+    assert (await success(world, "interventions", "list", "--supplier", "sarah"))[0] == 2
+
+
 @pytest.mark.parametrize(
     "wrong",
     [[], [str(uuid4()), "--status", "failed"], ["--reason", "x"], ["--status", "sent"], ["nonsense"]],

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
-from api.dashboard.today.saying import Life, help_of, life_of, opening, why
+from agents.letters.render import ROOT, Letters, ours
+from agents.letters.words import Topic
+from api.dashboard.today.saying import Life, Said, help_of, life_of, opening, topic, why
 from scoring.advice.recommend import recommend
 from scoring.health.rules import SHIPPED
 
@@ -31,6 +35,25 @@ LIVELY: dict[str, Any] = {
     "mails": 20,
     "mails_opened": 15,
 }
+
+
+SNAPSHOT: dict[str, Any] = {
+    "level": "at_risk",
+    "features": ["clients_imported"],
+    "clients": {"known": 5, "active": 1},
+    "forms": {"created": 0, "sent": 0, "completed": 0},
+    "journeys": {"active": 0, "sent": 0, "opened": 0},
+    "breakdown": {"loginFrequency": 30.0},
+    "signed_up_at": "2026-01-01T00:00:00Z",
+    "last_goals": {"client.imported": "2026-01-06T09:00:00Z"},
+}
+TAGS = (None, *ours().languages)
+"""Of every language that there are words in."""
+
+
+def said(life: Life, locale: str | None = None) -> tuple[str, ...]:
+    """The first sentences of a call, in the language of a supplier with this tag."""
+    return opening(life, NOW, "UTC", ours(), locale)[0].sentences
 
 
 def life(**given: Any) -> Life:
@@ -70,12 +93,12 @@ def test_who_never_logged_in_is_not_said_to_have_been_away() -> None:
     assert why(nobody, NOW, UTC) == (
         "Never logged in since they signed up on 3 January; no clients yet; no form made yet"
     )
-    assert "6 January" in opening(life(last_login=SIXTH), NOW, UTC, "WedSync")[1]
+    assert "6 January" in said(life(last_login=SIXTH))[1]
 
 
 def test_of_whom_nobody_has_heard_nothing_is_claimed() -> None:
     assert why(Life(), NOW, UTC) == "Nothing is known of them yet"
-    assert opening(Life(), NOW, UTC, "WedSync") == (
+    assert said(Life()) == (
         "Hello, this is WedSync: do you have 5 minutes?",
         "How do you get on with WedSync so far?",
         "What should it do for you that it does not do yet?",
@@ -87,30 +110,20 @@ def test_rules_of_ones_own_have_their_own_words_where_no_fact_stands_out() -> No
 
 
 def test_who_asked_is_thanked_and_asked_back() -> None:
-    hello, question, _ = opening(life(asked=SIXTH), NOW, UTC, "WedSync")
+    hello, question, _ = said(life(asked=SIXTH))
     assert hello.startswith("Hello Sarah, this is WedSync: you asked us for a call on 6 January")
     assert question == "What would you like to get done?"
     assert why(life(asked=SIXTH), NOW, UTC) == "Asked for a call on 6 January"
 
 
 def test_the_help_is_the_advice_in_words_and_minutes_never_in_points() -> None:
-    snapshot = {
-        "level": "at_risk",
-        "features": ["clients_imported"],
-        "clients": {"known": 5, "active": 1},
-        "forms": {"created": 0, "sent": 0, "completed": 0},
-        "journeys": {"active": 0, "sent": 0, "opened": 0},
-        "breakdown": {"loginFrequency": 30.0},
-        "signed_up_at": "2026-01-01T00:00:00Z",
-        "last_goals": {"client.imported": "2026-01-06T09:00:00Z"},
-    }
     facts = {"first_name": None, "business_name": "Golden Hour", "asked": None, "last_login": NOW}
-    here = life_of(facts, snapshot, SHIPPED)
-    assert here.step in recommend(snapshot)
+    here = life_of(facts, SNAPSHOT, SHIPPED)
+    assert here.step in recommend(SNAPSHOT)
     assert here.step is not None
     assert help_of(here) == f"{here.step.title} ({here.step.minutes} min)"
     assert "5 clients, none imported since 6 January" in why(here, NOW, UTC)
-    gone = life_of(facts, snapshot | {"breakdown": {"loginFrequency": 0.0}}, SHIPPED)
+    gone = life_of(facts, SNAPSHOT | {"breakdown": {"loginFrequency": 0.0}}, SHIPPED)
     assert help_of(gone).startswith("coming back, and then: ")
 
 
@@ -131,7 +144,68 @@ def test_no_sentence_is_broken_whatever_is_known() -> None:
             business=None,
             last_login=login,
         )
-        said = " ".join((why(here, NOW, UTC), *opening(here, NOW, UTC, "WedSync")))
-        assert not re.search(r"None|\b1 \w+s\b|\b0 |  |point", said), said
-        assert all(sentence.endswith(("?", ".")) for sentence in opening(here, NOW, UTC, "WedSync"))
-        assert ("Ana" in said) == (name is not None)
+        for tag in TAGS:
+            sentences = said(here, tag)
+            text = " ".join((why(here, NOW, UTC), *sentences))
+            assert len(sentences) == 3, text
+            assert not re.search(r"None|\b1 \w+s\b|\b0 |  |point", text), text
+            assert all(sentence.endswith(("?", ".")) for sentence in sentences), text
+            assert ("Ana" in text) == (name is not None)
+
+
+ABOUT: dict[Topic, dict[str, Any]] = {
+    "asked": {"asked": SIXTH},
+    "unknown": {"known": False},
+    "never": {"last_login": None},
+    "unsent": {"forms": 1, "forms_sent": 0},
+    "unanswered": {"forms_sent": 3, "forms_back": 0},
+    "none": {"clients": 0},
+    "few": {"clients": 1},
+    "away": {"last_login": SIXTH},
+    "many": {},
+}
+
+
+def test_every_language_has_words_of_its_own_for_every_topic() -> None:
+    """Nothing falls to the last branch of a template by a slip of the pen, and nothing stays in another language."""
+    assert ABOUT.keys() == set(get_args(Topic))
+    by_tag = {tag: {about: said(life(**given), tag) for about, given in ABOUT.items()} for tag in TAGS}
+    assert {about: topic(life(**given), NOW) for about, given in ABOUT.items()} == {
+        each: each for each in ABOUT
+    }
+    for questions in by_tag.values():
+        assert max(Counter(sentences[1] for sentences in questions.values()).values()) == 1
+    for tag in TAGS:
+        if tag and not tag.startswith("en"):
+            for about, sentences in by_tag[tag].items():
+                assert not set(sentences) & set(by_tag[None][about])
+
+
+def test_who_reads_german_is_spoken_to_in_german_beside_english() -> None:
+    step = recommend(SNAPSHOT)[0]
+    theirs, here = opening(life(last_login=SIXTH, step=step), NOW, "UTC", ours(), "de-DE")
+    assert (theirs.tag, theirs.called, here) == ("de-DE", "German", Said("en-GB", "English", here.sentences))
+    assert theirs.sentences[0].startswith(
+        "Guten Tag Sarah, hier ist WedSync, es geht um Golden Hour: Haben Sie"
+    )
+    assert theirs.sentences[1] == "Sie waren zuletzt am 6. Januar hier: Wie arbeiten Sie im Moment?"
+    words = ours().data("recommendations.toml", "de")[step.id]["title"]
+    assert words in theirs.sentences[2]
+    assert step.title[1:] in here.sentences[2]
+
+
+@pytest.mark.parametrize(("tag", "day"), [(None, "6 January"), ("en-US", "January 6"), ("fr", "6 January")])
+def test_who_reads_english_or_a_language_without_words_hears_english_alone(tag: str | None, day: str) -> None:
+    [only] = opening(life(last_login=SIXTH), NOW, "UTC", ours(), tag)
+    assert day in only.sentences[1]
+
+
+def test_words_of_a_folder_count_before_ours(tmp_path: Path) -> None:
+    (tmp_path / "de" / "tasks").mkdir(parents=True)
+    own = tmp_path / "de" / "tasks" / "what_to_say.txt"
+    own.write_text(
+        '{% extends "_short.txt" %}{% block body %}Grüß Gott {{ firstName }}.{% endblock %}', "utf-8"
+    )
+    letters = Letters([tmp_path, ROOT])
+    assert opening(life(), NOW, "UTC", letters, "de")[0].sentences == ("Grüß Gott Sarah.",)
+    assert opening(life(), NOW, "UTC", letters)[0].sentences[0].startswith("Hello Sarah")

@@ -44,6 +44,23 @@ async def task_of(world: World, supplier_id: str) -> str:
     return str(task["id"])
 
 
+async def test_what_to_say_is_in_their_language_and_then_in_english(agent: Desk, world: World) -> None:
+    supplier_id = await offered(world, locale="de-DE", first_name="Anna")
+    await agent.post(f"/dashboard/suppliers/{supplier_id}/take", next="/dashboard")
+    for text in (await book(agent), await agent.page(f"/dashboard/suppliers/{supplier_id}")):
+        assert "What to say, in German</summary>" in text
+        german = text.partition('lang="de-DE"><li>')[2]
+        assert german.startswith("Guten Tag Anna, hier ist WedSync")
+        assert "Hello Anna, this is WedSync" in german
+    # without a task, the suggestion to call has them too
+    await agent.post(f"/dashboard/tasks/{await task_of(world, supplier_id)}/done", outcome="resolved")
+    other = await world.supplier(locale="en-US", first_name="Ben")
+    await world.health(other, seq=11, score=20, level="critical", churn_probability=0.9)
+    text = await agent.page(f"/dashboard/suppliers/{other}")
+    assert "What to say</summary>" in text
+    assert text.count("this is WedSync") == 1
+
+
 async def book(desk: Desk) -> str:
     """The part of the agent's own page that is to be done."""
     return re.split(r'id="call-now"', await desk.page("/dashboard?book=mine"))[0]
