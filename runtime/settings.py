@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import time
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.utils import parseaddr
@@ -96,10 +95,6 @@ def _read_secret(name: str, file: str) -> str:
     return content
 
 
-EMBEDDED_S = 1.0
-"""How long it holds that an embedded stack lives."""
-
-
 class Settings(BaseSettings):
     """One object a process; see `docs/settings.md` for what each setting does.
 
@@ -109,9 +104,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
-
-    _embedded: tuple[str, str, float] = PrivateAttr(("", "", 0.0))
-    """Addresses of a stack that was live, and until when (`time.monotonic`) that need not be asked again."""
+    _embedded: bool | None = PrivateAttr(None)
 
     kafka: str = f"127.0.0.1:{DEFAULT_KAFKA_PORT}"
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -411,15 +404,17 @@ class Settings(BaseSettings):
         """Whether this is a development machine: links sign in, and the demo's host page is there."""
         return self._is_embedded() if self.development is None else self.development
 
+    def settled(self) -> Self:
+        """A copy for a service that has begun: whether this is the embedded stack is not looked up any more.
+
+        The look reads files and processes, milliseconds each time.
+        """
+        settled = self.model_copy()
+        settled._embedded = self._is_embedded()  # noqa: SLF001 - of our own kind
+        return settled
+
     def _is_embedded(self) -> bool:
-        """Asked for every letter, and looks at processes: a yes holds for a moment."""
-        addresses, now = (self.kafka, self.database_url), time.monotonic()
-        if self._embedded[:2] == addresses and now < self._embedded[2]:
-            return True
-        if not is_embedded(*addresses):
-            return False
-        self._embedded = (*addresses, now + EMBEDDED_S)
-        return True
+        return is_embedded(self.kafka, self.database_url) if self._embedded is None else self._embedded
 
     def keys(self, name: Secret) -> Keys:
         """A secret with those before it (`…_PREVIOUS`, one a line), which still verify. Errors as of `secret`."""

@@ -28,11 +28,13 @@ async def lock(conn: AsyncConnection, ids: Collection[str], keys: Keys) -> set[s
     if not ids:
         return set()
     wanted = sorted(ids)
-    await conn.execute(SQL["ensure"], {"ids": wanted})
+    new = await conn.execute(SQL["ensure"], {"ids": wanted})
     rows = await conn.execute(SQL["lock"], {"ids": wanted})
+    made = {row[0] for row in await new.fetchall()}
     locked = {row[0] for row in await rows.fetchall()}
-    # Looked up only now: an erasure that was under way has committed before the lock was ours.
-    erased = await _erased(conn, locked, keys)
+    # Whoever is erased loses their row in the same transaction, so only rows that we made can be theirs. Looked up only
+    # now: an erasure that was under way has committed before the lock was ours.
+    erased = await _erased(conn, made, keys) if made else set()
     if erased:
         await conn.execute(SQL["delete"], {"ids": sorted(erased)})
     return locked - erased

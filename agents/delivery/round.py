@@ -133,7 +133,7 @@ class Delivery:
         self.in_force = InForce(policy, letters, settings.partitions)
         """What is decided and written by; `deliver_due` looks whether it is another by now."""
         settings.secret("secret_key")  # missing, it must stop the start and not the first email
-        self._settings = settings
+        self._settings = settings = settings.settled()
         self._pool = pool
         self._clock = clock
         self._mailers = [Mailer.from_settings(settings) for _ in range(workers)]
@@ -271,6 +271,8 @@ class Delivery:
     async def _give_up_abandoned(self, count: DeliveryCount) -> None:
         async with self._pool.connection() as conn:
             for row_id, supplier_id in await store.abandoned(conn, self._owner.number, self._in_flight):
+                if row_id in self._in_flight:  # claimed by us while the question was on its way
+                    continue
                 intervention = await store.give_up(
                     conn, row_id, "its delivery died before noting the outcome"
                 )

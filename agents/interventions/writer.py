@@ -151,8 +151,9 @@ class InterventionWriter:
         """
         for attempt in range(1, DEADLOCK_ATTEMPTS + 1):
             try:
-                async with self._pool.connection() as conn:
+                async with self._pool.connection() as conn, conn.pipeline():
                     written = await self._save(conn, topic, received)
+                    await conn.commit()
                 if written is not None:
                     traced.end(*written)
             except (DataError, IntegrityError) as error:
@@ -236,7 +237,8 @@ class InterventionWriter:
         spoke = [key for key, snapshot in newest.items() if snapshot.data["consent"]["email_at"]]
         if spoke:
             await consent.hold_addresses(conn, spoke, self._keys)
-        await tell(conn, await feedback.convert(conn, newest, self._policy))
+        goals = {key: snapshot.data.get("last_goals", {}) for key, snapshot in newest.items()}
+        await tell(conn, await feedback.convert_new(conn, goals, self._policy))
         await interventions.wake_delivery(conn)
 
     async def _save_signals(

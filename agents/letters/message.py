@@ -36,6 +36,7 @@ _LINE = 78
 _PLAIN_NAME = re.compile(r"[\w !#$%&'*+/^`{|}~-]*", re.ASCII).fullmatch
 _ONE_HEADER = re.compile(rb"[^\r\n\0]*\r\n(?:[ \t][^\r\n\0]*[^\s\0][^\r\n\0]*\r\n)*").fullmatch
 """Its lines but the first begin with a blank, and none is blank."""
+_NEXT_HEADER = re.compile(rb"\r\n(?![ \t])").split
 
 
 class UnsafeHeadersError(ValueError):
@@ -79,7 +80,16 @@ class _Registry(HeaderRegistry):
 
 
 _HEADERS = _Registry()
-for _name in ("from", "to", "list-unsubscribe"):
+_AS_WRITTEN = (
+    "from",
+    "to",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "date",
+    "message-id",
+    "auto-submitted",
+)
+for _name in (*_AS_WRITTEN, "x-auto-response-suppress", "x-success-intervention"):
     _HEADERS.map_to_type(_name, cast("Any", _Written))  # mixed with BaseHeader by the registry
 _POLICY = SMTP.clone(header_factory=_HEADERS)
 _POLICY_UTF8 = _POLICY.clone(utf8=True)
@@ -148,15 +158,16 @@ def serialised(message: EmailMessage, *, utf8: bool = False) -> bytes:
 
     Raises UnsafeHeadersError if its headers are not exactly those that were set, each on lines of its own.
     """
-    written = _POLICY_UTF8 if utf8 else _POLICY
-    content = message.as_bytes(policy=written)  # which also gives its parts their boundaries
-    head = b""
-    for name, value in message.raw_items():
-        header = written.fold_binary(name, value)
-        if not header.startswith(name.encode() + b":") or not _ONE_HEADER(header):
-            raise UnsafeHeadersError("a header holds a line break that would end it")
-        head += header
-    if not content.startswith(head + b"\r\n"):
+    policy = _POLICY_UTF8 if utf8 else _POLICY
+    content = message.as_bytes(policy=policy)  # which also gives its parts their boundaries
+    head, _, _ = content.partition(b"\r\n\r\n")
+    written = [header + b"\r\n" for header in _NEXT_HEADER(head)]
+    # What ends the headers early is seen by those that are missing then, in the last one by what that is to be.
+    given = list(message.raw_items())
+    last = [policy.fold_binary(name, value) for name, value in given[-1:]]
+    if not all(map(_ONE_HEADER, written + last)):
+        raise UnsafeHeadersError("a header holds a line break that would end it")
+    if [header.partition(b":")[0] for header in written] != [name.encode() for name, _ in given]:
         raise UnsafeHeadersError("the headers hold one that was not set, or lack one that was")
     return content
 

@@ -14,6 +14,7 @@ from hashlib import md5
 from random import Random
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -30,7 +31,7 @@ from scoring.health.signals import Signal
 from scoring.health.snapshot import snapshot
 from scoring.health.state import State, decode, encode
 from scoring.time import DAY, HOUR
-from store.database import Role, open_pool
+from store.database import Pool, Role, open_pool
 from topics.catalog import CONDITIONS, HEALTH, MILESTONES, RISK_CHANGES
 from topics.decoding import ActivityEvent
 from topics.decoding import decode as decode_record
@@ -172,28 +173,44 @@ def copied(supplier: str, copy: int) -> str:
 
 async def _write(url: str, made: Batches) -> dict[str, dict[str, float]]:
     """Write health first, then signals, as they are sent; records and seconds a topic, and the rows they made."""
-    pool = await open_pool(url, Role.WRITER, max_size=WRITERS)
+    pool = await open_pool(url, Role.WRITER, min_size=WRITERS, max_size=WRITERS)
+    backends = await _backends(pool)
     writer = InterventionWriter(pool, ManualClock(NOW + DAY), Policy.load(), Keys("bench"))
     rates: dict[str, dict[str, float]] = {}
     for topic in (HEALTH, RISK_CHANGES, MILESTONES, CONDITIONS):
         records = made[topic]
         before = _count(url)
-        began = time.perf_counter()
+        began, cpu, theirs = time.perf_counter(), time.process_time(), _cpu(backends)
         shares = [
             [record for record in records if record.key[0] % WRITERS == number] for number in range(WRITERS)
         ]
         await asyncio.gather(*(_write_share(writer, topic, share) for share in shares))
-        took = time.perf_counter() - began
+        took, cpu, theirs = time.perf_counter() - began, time.process_time() - cpu, _cpu(backends) - theirs
         added = {name: count - before[name] for name, count in _count(url).items() if count > before[name]}
         rates[topic] = {
             "records": len(records),
             "per_second": round(len(records) / took) if records else 0,
+            "writer_us": round(cpu / len(records) * 1e6) if records else 0,
+            "postgres_us": round(theirs / len(records) * 1e6) if records else 0,
             **{f"{name}_rows_per_second": round(count / took) for name, count in added.items()},
         }
     if writer.dead_letters:
         raise RuntimeError(f"{len(writer.dead_letters)} records were refused: {writer.dead_letters[0][2]}")
     await pool.close()
     return rates
+
+
+async def _backends(pool: Pool) -> list[psutil.Process]:
+    """The processes of Postgres that serve a pool, which are on this machine."""
+    connections = [await pool.getconn() for _ in range(WRITERS)]
+    for each in connections:
+        await pool.putconn(each)
+    return [psutil.Process(each.info.backend_pid) for each in connections]
+
+
+def _cpu(processes: list[psutil.Process]) -> float:
+    """Seconds of CPU that they have used so far."""
+    return sum(times.user + times.system for times in (each.cpu_times() for each in processes))
 
 
 async def _write_share(writer: InterventionWriter, topic: str, share: list[Record]) -> None:
@@ -261,7 +278,10 @@ def _count(url: str) -> dict[str, int]:
 def lines(found: dict[str, Any]) -> list[str]:
     """For people, in Markdown."""
     head = [
-        f"Records/s in batches of {found['batch']:,} by {found['writers']} writers; signals are of new suppliers.",
+        (
+            f"Records/s in batches of {found['batch']:,} by {found['writers']} writers; signals are of new suppliers. "
+            "In brackets: µs of CPU a record, of the writers and of Postgres."
+        ),
         "",
         (
             "| rows of health, history, milestones, interventions | health | health, new | risk changes | milestones "
@@ -276,5 +296,10 @@ def _line(row: dict[str, Any]) -> str:
     rates = row["rates"]
     shown = [("known suppliers", HEALTH)]
     shown += [("new suppliers", topic) for topic in (HEALTH, RISK_CHANGES, MILESTONES, CONDITIONS)]
-    cells = [f"{rates[who][topic]['per_second']:,}" for who, topic in shown]
+    cells = [_cell(rates[who][topic]) for who, topic in shown]
     return f"| {', '.join(f'{count:,}' for count in row['rows'].values())} | {' | '.join(cells)} |"
+
+
+def _cell(rate: dict[str, Any]) -> str:
+    cpu = f" ({rate['writer_us']} + {rate['postgres_us']})" if "writer_us" in rate else ""
+    return f"{rate['per_second']:,}{cpu}"

@@ -24,7 +24,7 @@ from store.times import to_ms, to_optional_ms, to_time
 from topics.address import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from psycopg import AsyncConnection
 
@@ -180,9 +180,28 @@ async def settle(conn: AsyncConnection, until_ms: int) -> list[Told]:
 
 async def convert(conn: AsyncConnection, supplier_ids: Collection[str], policy: Policy) -> list[Told]:
     """Note which messages to these suppliers have reached a goal, by the stored snapshots; each once."""
+    return await _convert(conn, dict.fromkeys(supplier_ids, ("-infinity", "infinity")), policy)
+
+
+async def convert_new(
+    conn: AsyncConnection, newest: Mapping[str, Mapping[str, str]], policy: Policy
+) -> list[Told]:
+    """The same after their snapshots were stored, whose `last_goals` (event type: time) `newest` has by supplier id."""
+    counted = {goal for trigger in policy.triggers for goal in trigger.goals}
+    spans = {}
+    for supplier_id, goals in newest.items():
+        # All are of one format: their order is that of their texts.
+        if times := [at for kind, at in goals.items() if kind in counted]:
+            spans[supplier_id] = min(times), max(times)
+    return await _convert(conn, spans, policy) if spans else []
+
+
+async def _convert(conn: AsyncConnection, spans: Mapping[str, tuple[str, str]], policy: Policy) -> list[Told]:
     goals = [{"trigger": trigger.name, "goal": goal} for trigger in policy.triggers for goal in trigger.goals]
     parameters = {
-        "suppliers": sorted(supplier_ids),
+        "suppliers": list(spans),
+        "since": [since for since, _ in spans.values()],
+        "until": [until for _, until in spans.values()],
         "goals": as_json(goals),
         "attribution": timedelta(milliseconds=policy.feedback.attribution_ms),
     }

@@ -53,20 +53,25 @@ ORDER BY i.supplier_id, i.id, due.kind DESC
 
 -- name: convert
 -- A goal of its trigger after sending and within the attribution window; of several the earliest. A snapshot holds
--- the newest event of each type only: docs/feedback.md says what that can miss.
+-- the newest event of each type only: docs/feedback.md says what that can miss. `since` and `until`: between what times a
+-- supplier's goals lie, so that of most no message is looked at.
 UPDATE success_interventions i
 SET converted = true, converted_at = reached.at
 FROM (
-    SELECT i.id, min(goal.at) AS at
-    FROM customer_health h
+    SELECT m.id, min(goal.at) AS at
+    FROM unnest(%(suppliers)s::uuid[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS asked(supplier_id, since, until)
+    CROSS JOIN LATERAL (
+        SELECT c.id, c.sent_at, c.trigger_condition FROM success_interventions c
+        WHERE c.supplier_id = asked.supplier_id AND c.status = 'sent' AND NOT c.converted
+            AND c.sent_at >= asked.since - %(attribution)s::interval AND c.sent_at < asked.until
+        OFFSET 0) AS m
+    JOIN customer_health h ON h.supplier_id = asked.supplier_id
     CROSS JOIN LATERAL jsonb_each_text(coalesce(h.facts -> 'last_goals', '{}')) AS last(type, text)
     CROSS JOIN LATERAL (SELECT last.text::timestamptz AS at) AS goal
-    JOIN jsonb_to_recordset(%(goals)s::jsonb) AS rule(trigger text, goal text) ON rule.goal = last.type
-    JOIN success_interventions i ON i.supplier_id = h.supplier_id AND i.trigger_condition = rule.trigger
-        AND i.status = 'sent' AND NOT i.converted
-        AND i.sent_at < goal.at AND i.sent_at >= goal.at - %(attribution)s::interval
-    WHERE h.supplier_id = ANY(%(suppliers)s::uuid[])
-    GROUP BY i.id) reached
+    JOIN jsonb_to_recordset(%(goals)s::jsonb) AS rule(trigger text, goal text)
+        ON rule.goal = last.type AND rule.trigger = m.trigger_condition
+    WHERE m.sent_at < goal.at AND m.sent_at >= goal.at - %(attribution)s::interval
+    GROUP BY m.id) reached
 WHERE i.id = reached.id AND NOT i.converted
 RETURNING i.supplier_id::text, i.id::text, i.trigger_condition, i.intervention_type, i.template_used, i.status,
     i.signal_id::text, i.converted_at

@@ -17,8 +17,8 @@ DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < %(before)
 
 -- name: history
 -- A supplier's newest change before the period stays: it says how they stood when it began.
-DELETE FROM health_history WHERE id IN (
-    SELECT old.id FROM health_history old
+DELETE FROM health_history WHERE (supplier_id, seq) IN (
+    SELECT old.supplier_id, old.seq FROM health_history old
     WHERE old.at < %(before)s
         AND EXISTS (SELECT FROM health_history later
                     WHERE later.supplier_id = old.supplier_id AND later.seq > old.seq AND later.at < %(before)s)

@@ -1,10 +1,12 @@
 -- Suppliers: their rows, locks, profiles, consent and erasure.
 
 -- name: ensure
--- A row for each supplier that has none yet; in order, so that two writers never wait for each other in a circle.
+-- A row for each supplier that has none yet, and whose they are; in order, so that two writers never wait for each other in a
+-- circle.
 INSERT INTO suppliers (id)
 SELECT id FROM unnest(%(ids)s::uuid[]) AS id ORDER BY id
 ON CONFLICT DO NOTHING
+RETURNING id::text
 
 -- name: lock
 -- One writer at a time a supplier, until the transaction ends. Foreign keys may still be checked meanwhile.

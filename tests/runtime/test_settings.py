@@ -11,6 +11,7 @@ import pytest
 
 from embedded import registry as embedded
 from embedded.registry import ProcessRecord, StackRecord, register, registry_dir
+from runtime import settings as module
 from runtime.settings import EMBEDDED_SECRET, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -188,23 +189,6 @@ def test_with_a_running_embedded_stack_the_default_is_given(tmp_path: Path) -> N
     assert settings.secret("secret_key") == EMBEDDED_SECRET
 
 
-def test_that_a_stack_lives_is_not_asked_for_every_letter_and_holds_for_its_addresses_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    live_stack(tmp_path / "data")
-    register(tmp_path / "data")
-    settings = Settings(kafka="localhost:40001", database_url="postgresql://postgres@127.0.0.1:40002/success")
-    assert settings.is_development()
-    moved = settings.model_copy(update={"kafka": "localhost:40009"})
-
-    monkeypatch.setattr("runtime.settings.is_embedded", lambda _kafka, _database: False)
-
-    assert settings.is_development()
-    assert not moved.is_development()
-    monkeypatch.setattr("runtime.settings.EMBEDDED_S", -1.0)
-    assert not Settings(**settings.model_dump()).is_development()
-
-
 @pytest.mark.parametrize(
     ("kafka", "database_port"),
     [
@@ -317,3 +301,20 @@ def test_earlier_secrets_stand_a_line_each() -> None:
     keys = settings.keys("secret_key")
     assert keys.every == ("n" * 40, "the one before", "the first")
     assert "before" not in repr(keys) + repr(settings)
+
+
+@pytest.mark.parametrize("is_embedded", [True, False])
+def test_settled_settings_look_for_the_stack_once(
+    monkeypatch: pytest.MonkeyPatch, *, is_embedded: bool
+) -> None:
+    looks = []
+    monkeypatch.setattr(module, "is_embedded", lambda *given: looks.append(given) or is_embedded)
+    settled = Settings().settled()
+    for _ in range(3):
+        if is_embedded:
+            assert settled.secret("secret_key") == EMBEDDED_SECRET
+        else:
+            with pytest.raises(SettingsError):
+                settled.secret("secret_key")
+        assert settled.is_development() is is_embedded
+    assert len(looks) == 1

@@ -34,7 +34,7 @@ def test_postgres_understands_every_query(database_url, file):
         for name, query in load(file).items():
             numbers: dict[str, str] = {}
             text = re.sub(
-                r"%\((\w+)\)s",
+                r"%\((\w+)\)[sb]",
                 lambda match, numbers=numbers: numbers.setdefault(match[1], f"${len(numbers) + 1}"),
                 query.decode(),
             ).replace("%%", "%")

@@ -93,7 +93,7 @@ class Life:
         )
         statement = (
             f"INSERT INTO health_history (id, supplier_id, seq, at, score, risk_level) VALUES {values} "  # noqa: S608
-            "ON CONFLICT (id) DO UPDATE SET at = excluded.at"
+            "ON CONFLICT (supplier_id, seq) DO UPDATE SET at = excluded.at"
         )
         for _ in range(self.random.choice([1, 1, 2])):
             self.conn.execute(statement.encode())

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from email.message import EmailMessage
+from unittest.mock import AsyncMock
 
 import pytest
 from psycopg import OperationalError
 
 from agents.delivery import handing
+from agents.delivery.round import DeliveryCount
 from scoring.time import HOUR, MINUTE
-from tests.agents.delivery.mail_server import MailServer
+from store.messages import delivery as store
+from tests.agents.delivery.mail_server import ACCEPTED, MailServer
 from tests.agents.delivery.world import NOW, World
 
 pytestmark = pytest.mark.stack
@@ -109,3 +112,23 @@ async def test_an_outcome_that_could_not_be_noted_is_unknown(
 
     assert await world.status(row) == ("unknown", None)
     assert len(mail_server.accepted) == 1
+
+
+async def test_what_was_claimed_while_the_abandoned_were_looked_for_is_none_of_them(
+    world: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question leaves before a claim and is answered after it: the answer has the claim, and it is ours."""
+    supplier = await world.supplier()
+    row = await world.row(supplier, "low_client_adoption")
+    delivery, given_up, loop = world.delivery(), DeliveryCount(), asyncio.get_running_loop()
+
+    def look_late(_message: EmailMessage) -> str:
+        with monkeypatch.context() as late:
+            late.setattr(store, "abandoned", AsyncMock(return_value=[(row, supplier)]))
+            asyncio.run_coroutine_threadsafe(delivery._give_up_abandoned(given_up), loop).result(30)
+        return ACCEPTED
+
+    mail_server.data = look_late
+    await delivery.deliver_due()
+    assert given_up.total() == 0
+    assert await world.status(row) == ("sent", None)
