@@ -9,7 +9,7 @@
 # make docs     what docs/ says from the code, written anew, and the site in build/site
 # make sbom     what an installation consists of (CycloneDX), in build/     make audit  known vulnerabilities of it
 # make test-lowest  the tests with the lowest versions that pyproject.toml allows
-# make test-long    what is too long for each change: the wheel on 3.12 and 3.13, an upgrade under a million rows, fuzz
+# make test-long    what is too long for each change: long forms of tests, the wheel on 3.12 and 3.13, a million rows
 # make test-spark   the tests of `replay --engine spark`, with half a gigabyte more of packages
 
 # A uv of our own, whatever the machine has: its version and its sums are in .ci/uv.txt.
@@ -43,10 +43,11 @@ develop: $(UV)
 	@$(UV) sync --frozen --quiet --inexact
 
 # Most tests wait for something: three processes keep two cores busy. Files come in the order of their names, the quick and
-# pure ones last, so that all three end together. The browser's tests share one event loop.
+# pure ones last, so that all three end together. What is too dear for each change is in `test-long` and `chaos`. The
+# browser's tests share an event loop.
 test: lint browser tools
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/browser
-	@$(BIN)/pytest tests/browser
+	@$(BIN)/pytest -n 2 --dist loadfile tests/browser
 
 # The browser that tests/browser drives; its absence fails.
 browser: develop
@@ -112,9 +113,12 @@ test-wheel: $(UV)
 	  (cd build/wheel/apart && ../../../$$place/bin/python -P -m pytest -n 2 $(OF_WHEEL)) || exit 1; \
 	done
 
+# All that has a long form says so: it is marked as long, or asks which form it is to take. Kills are `make chaos`.
+HAS_A_LONG_FORM := pytest\.mark\.long|tests\.forms import|SUCCESS_LONG_TESTS
+
 test-long: test-wheel
-	@SUCCESS_LONG_TESTS=1 $(BIN)/pytest tests/cli/services/test_upgrade.py tests/api/test_schemathesis.py \
-	  tests/agents/letters/test_names.py tests/api/test_odd_bytes.py
+	@SUCCESS_LONG_TESTS=1 $(BIN)/pytest -n 2 --dist loadfile -o timeout=7200 -m 'not chaos' $(ARGS) \
+	  $$(grep -rlE '$(HAS_A_LONG_FORM)' tests --include 'test_*.py')
 
 test-lowest: $(UV)
 	@mkdir -p build && $(UV) venv --quiet --clear build/lowest

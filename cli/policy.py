@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from agents.letters.checking import checked, complaints
-from agents.letters.draft import drafted
 from runtime.configuration import Configuration, ConfigurationError
 from runtime.settings import Settings
 from scoring.decisions.policy import Policy
@@ -32,6 +31,8 @@ def wholly_checked(folder: Path) -> Configuration:
 
 def changed(found: Configuration, settings: Sequence[str], churn: Path | None) -> Configuration:
     """A configuration with what a what-if set (`--set`), or another churn model, on top. Raises ConfigurationError."""
+    from agents.letters.draft import drafted  # noqa: PLC0415 - for a what-if only
+
     try:
         model = None if churn is None else load_model(churn)
     except ModelError as error:

@@ -12,10 +12,6 @@ import random
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import psycopg
-from aiokafka.errors import KafkaError, KafkaTimeoutError
-from psycopg_pool import PoolTimeout
-
 from scoring.backoff import doubled
 
 if TYPE_CHECKING:
@@ -57,6 +53,11 @@ def passing(error: BaseException) -> Passing | None:
 
 
 def _what(error: BaseException) -> str | None:
+    # Slow to import; a supervisor, which is there to start others, judges no error.
+    import psycopg  # noqa: PLC0415 - see above
+    from aiokafka.errors import KafkaError, KafkaTimeoutError  # noqa: PLC0415 - see above
+    from psycopg_pool import PoolTimeout  # noqa: PLC0415 - see above
+
     if isinstance(error, PoolTimeout):
         return "a connection of our own pool"
     if isinstance(error, psycopg.Error):
@@ -153,7 +154,7 @@ class Wait:
         while True:
             try:
                 result = await work()
-            except (psycopg.Error, KafkaError, BaseExceptionGroup) as error:
+            except (Exception, BaseExceptionGroup) as error:
                 why = passing(error)
                 if why is None or not wait or (stop is not None and stop.is_set()):
                     raise

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from limits import parse as parse_rate
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -256,9 +255,11 @@ class Settings(BaseSettings):
     @field_validator("rate_limit")
     @classmethod
     def _check_rate_limit(cls, value: str) -> str:
+        from limits import parse  # noqa: PLC0415 - slow to import, and most commands are told no limit
+
         try:
             if value != "off":
-                parse_rate(value)
+                parse(value)
         except ValueError:
             raise ValueError("give a limit like 30000/minute, or off") from None
         return value

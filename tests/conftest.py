@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from agents.cluster.provisioning import create_topics
 from embedded.registry import Addresses
@@ -22,6 +21,8 @@ from store.migrate import migrate as create_tables
 from tests.agents.delivery.mail_server import MailServer
 from tests.embedded.containers import servers_in_containers
 from tests.embedded.sink import mail_sink
+from tests.forms import LONG
+from tests.reference.spare_topics import delete_spare_topics, give_back, spare_prefix
 from tests.store.databases import database, drop_templates, template_on
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 # A busy machine makes no test fail: none asserts a time.
 # The short forms try the same examples each time; the long ones look for others.
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=not LONG)
 hypothesis.settings.load_profile("tests")
 
@@ -53,6 +53,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup's doing, inherited alike
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to `make test-long` what is marked as long."""
+    if not LONG and (left := [item for item in items if item.get_closest_marker("long")]):
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +76,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
             cleanup.callback(embedded.stop)
             addresses = embedded.start()
         cleanup.callback(drop_templates)
+        cleanup.callback(lambda: in_own_loop(delete_spare_topics()))
         yield addresses
 
 
@@ -99,7 +107,8 @@ def settings(stack: Addresses, tmp_path: Path) -> Iterator[Settings]:
 @contextmanager
 def own_settings(stack: Addresses, state_dir: Path, **more: Any) -> Iterator[Settings]:
     """Topics and a database of one's own, migrated, and their settings (`more`: further ones); all gone afterwards."""
-    name = f"t{uuid.uuid4().hex[:12]}"
+    spare = spare_prefix(stack.kafka, PARTITIONS)
+    name = spare.rstrip(".") if spare else f"t{uuid.uuid4().hex[:12]}"
     with database(stack.database_url, template_on(stack.database_url), name) as database_url:
         own = Settings(
             kafka=stack.kafka,
@@ -113,27 +122,16 @@ def own_settings(stack: Addresses, state_dir: Path, **more: Any) -> Iterator[Set
             **SECRETS,
             **more,
         )
-        in_own_loop(create_topics(own))
+        if not spare:
+            in_own_loop(create_topics(own))
         yield own
-        in_own_loop(delete_topics(own))
+        in_own_loop(give_back(own))
 
 
 def migrate(settings: Settings) -> None:
     """Create the tables and topics, as `success migrate` does."""
     create_tables(settings.database_url)
     in_own_loop(create_topics(settings))
-
-
-async def delete_topics(settings: Settings) -> None:
-    """Delete all topics with the prefix, changelogs included, so that the broker stays light."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
-        mine = [topic for topic in await admin.list_topics() if settings.topic_prefix in topic]
-        if mine:
-            await admin.delete_topics(mine)
-    finally:
-        await admin.close()
 
 
 def in_own_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:

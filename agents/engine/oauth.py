@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 
-import httpx2
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaConnectionError
 
@@ -39,6 +38,8 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
             return self._token
 
     async def _fetch(self) -> None:
+        import httpx2  # noqa: PLC0415 - slow to import, and most clusters ask for no token
+
         try:
             async with httpx2.AsyncClient(timeout=FETCH_S) as client:
                 answer = await client.post(self._url, data=self._form, auth=self._login)

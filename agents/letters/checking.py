@@ -6,9 +6,7 @@ import secrets
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from agents.letters.render import Letters, TemplateMissingError
-from agents.letters.sample import READER
-from agents.letters.trial import Trial
+from agents.letters.render import READER, Letters, TemplateMissingError
 from runtime.configuration import (
     BRAND,
     OUR_TEMPLATES,
@@ -77,7 +75,10 @@ def complaints(found: Configuration, settings: Settings, only: Collection[str] |
 
     Links are signed with a key that nobody knows.
     """
-    safe = settings.model_copy(update={"secret_key": secrets.token_urlsafe()})
+    from agents.letters.trial import Trial  # noqa: PLC0415 - slow to import, and most commands try no letter
+
+    fixed = {"secret_key": secrets.token_urlsafe(), "development": settings.is_development()}
+    safe = settings.model_copy(update=fixed)  # each letter has links, and asks of them which machine this is
     return Trial(found, safe, only).complaints()
 
 

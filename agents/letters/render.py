@@ -55,6 +55,8 @@ FOLDERS = {"email": "email", "in_app_notification": "in_app", "support_call": "t
 """Where the templates of each channel are."""
 ROOT = Path(templates.__file__).parent
 LINE = 72
+READER = "sample.toml"
+"""Whom letters are shown for when nobody is named."""
 SPELLING = "spelling.toml"
 """Words that are spelled otherwise elsewhere in the same language: `spelled` in templates."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{1,8})*")
@@ -337,6 +339,8 @@ def _letter(text: str) -> str:
 
 
 def _wrap(line: str) -> str:
+    if len(line) <= LINE and line.isprintable():
+        return line
     hanging = "  " if line.startswith("- ") else "   " if re.match(r"\d\. ", line) else ""
     return textwrap.fill(
         line, LINE, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False

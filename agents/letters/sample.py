@@ -6,7 +6,7 @@ from dataclasses import replace
 from uuid import NAMESPACE_URL, uuid5
 
 from agents.letters.locales import BASE
-from agents.letters.render import Letters, ours
+from agents.letters.render import READER, Letters, ours
 from scoring.decisions.decide import Row, SupplierFacts
 from scoring.decisions.policy import Policy
 from scoring.decisions.resolved import Health, holds
@@ -18,7 +18,6 @@ from topics.time import format_time, parse_time
 NOW = parse_time("2026-01-19T09:00:00Z")
 _HERE_DAYS = 3
 _AWAY = 9 * DAY
-READER = "sample.toml"
 _KINDS = ((2, 5), (1, 0), (0, 0), (2, 21))
 """How many key features they use, and clients they have: of the first that suits its trigger a letter is a sample."""
 

@@ -27,7 +27,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 import templates
 from agents.letters.locales import BASE
-from agents.letters.sample import READER
+from agents.letters.render import READER
 from api.answers import takes_gzip
 from api.dashboard import words
 from api.dashboard.assets import asset_address

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.errors import UsageError
-from cli.policy import load_configuration
 from cli.services.supervise import CHILD, in_child, supervised
 from runtime.logs import to_standard_error
 from runtime.settings import Settings
@@ -40,11 +39,12 @@ def deliver(once: bool, as_json: bool, no_wait: bool, no_restart: bool, is_child
     settings = Settings()
     to_standard_error("deliver", settings)
     settings.secret("secret_key")  # complain before anything connects
-    configuration = load_configuration(settings)
     if not (once or no_restart or is_child):
         return supervised("deliver", ["--no-wait"] if no_wait else [])
-    from cli.services.deliver_process import serve  # noqa: PLC0415 - a supervisor needs none of it
+    from cli.policy import load_configuration  # noqa: PLC0415 - a supervisor needs none of it
+    from cli.services.deliver_process import serve  # noqa: PLC0415 - the same
 
+    configuration = load_configuration(settings)
     rounds: list[DeliveryCount] = []
 
     def told(count: DeliveryCount) -> None:

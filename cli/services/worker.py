@@ -11,7 +11,6 @@ import click
 
 from cli.children import success
 from cli.errors import UsageError
-from cli.policy import load_policy
 from cli.services.supervise import Supervisor, run_all
 from runtime.logs import to_standard_error
 from runtime.settings import Settings
@@ -55,17 +54,16 @@ def worker(instance: str | None, no_wait: bool, no_restart: bool, processes: int
     """
     settings = Settings()
     to_standard_error("worker", settings, verbose=verbose)
-    policy = load_policy(settings)
     settings.secret("secret_key")  # complain now, not at the first batch
     if no_restart and processes > 1:
         raise UsageError("--no-restart leaves processes to the platform: let it start as many as it should")
     if instance is not None or no_restart:
-        from cli.services.worker_process import serve  # noqa: PLC0415 - Faust takes a second
+        # Faust and the letters take two seconds: a supervisor needs neither. Its child complains of what is wrong.
+        from cli.policy import load_policy  # noqa: PLC0415 - see above
+        from cli.services.worker_process import serve  # noqa: PLC0415 - see above
 
-        serving = serve(
-            settings, policy, instance or new_instance_id(), supervised=not no_restart, waits=not no_wait
-        )
-        return asyncio.run(serving)
+        policy, name = load_policy(settings), instance or new_instance_id()
+        return asyncio.run(serve(settings, policy, name, supervised=not no_restart, waits=not no_wait))
     flags = {"--verbose": verbose, "--no-wait": no_wait}
     given = [flag for flag, given in flags.items() if given]
     if processes == 1:

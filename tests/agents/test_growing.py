@@ -243,7 +243,7 @@ async def test_workers_that_run_stop_by_themselves_and_start_again_with_the_new_
     assert await dead_letters(wider(settings)) == []
 
 
-@pytest.mark.parametrize("sends", [1, 3, 9])
+@pytest.mark.parametrize("sends", [1, *(pytest.param(number, marks=pytest.mark.long) for number in (3, 9))])
 async def test_a_growth_that_was_cut_short_goes_on_where_it_was(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, sends: int
 ) -> None:
@@ -273,6 +273,7 @@ async def test_a_growth_that_was_cut_short_goes_on_where_it_was(
     assert await dead_letters(wider(settings)) == []
 
 
+@pytest.mark.long
 async def test_a_second_growth_goes_on_from_the_first(settings: Settings) -> None:
     published = await grown_with_everything_in_between(settings)
     await grow(wider(settings), 9)

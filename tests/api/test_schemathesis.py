@@ -102,7 +102,7 @@ def test_it_finds_nothing_as_a_supplier(served: str, served_settings: Settings, 
     assert "4 selected" in said
 
 
-@pytest.mark.skipif(not LONG, reason="make test-long")
+@pytest.mark.long
 @pytest.mark.parametrize("role", ["supplier", "agent"])
 def test_it_finds_nothing_with_the_tokens_of_others_either(
     served: str, served_settings: Settings, tmp_path: Path, role: Role

@@ -31,6 +31,7 @@ PLAN = Plan(dense_events=2_000, sparse_events=200, slow_events=400, repeats=1)
 START = 1_767_603_600_000
 
 
+@pytest.mark.long
 @pytest.mark.stack
 @pytest.mark.timeout(300)
 def test_engines_end_with_the_state_of_a_sequential_fold(stack: Addresses) -> None:

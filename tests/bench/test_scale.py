@@ -1,4 +1,4 @@
-"""The measurements of scale at their smallest: they run, and what they say adds up."""
+"""The measurements of scale at their smallest: they run, and what they say adds up; most are for `make test-long`."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ def test_a_worker_recovers_a_changelog_in_bulk(stack: Addresses) -> None:
     assert len(recovery.lines(found)[-1].split("|")) == 7
 
 
+@pytest.mark.long
 @pytest.mark.stack
 def test_two_processes_leave_the_state_of_a_sequential_fold_and_all_rows(stack: Addresses) -> None:
     found = workers.measure(stack, 1_000, 100, (2,))
@@ -69,6 +70,7 @@ def test_two_processes_leave_the_state_of_a_sequential_fold_and_all_rows(stack: 
     assert "| new | 2 | 100 |" in workers.lines(found)[-1]
 
 
+@pytest.mark.long
 @pytest.mark.stack
 def test_latency_is_taken_from_what_events_brought_about(
     stack: Addresses, monkeypatch: pytest.MonkeyPatch
@@ -83,6 +85,7 @@ def test_latency_is_taken_from_what_events_brought_about(
         assert 0 < waits["p50_ms"] <= waits["p99_ms"] <= waits["most_ms"]
 
 
+@pytest.mark.long
 @pytest.mark.stack
 def test_the_writer_is_measured_on_tables_that_grow(
     stack: Addresses, monkeypatch: pytest.MonkeyPatch
@@ -122,6 +125,7 @@ def test_figures_of_one_kind_stand_beside_those_of_the_others(
     assert "### Many clients" in text
 
 
+@pytest.mark.long
 @pytest.mark.stack
 def test_other_weights_for_everybody_send_nothing_and_let_events_through(
     stack: Addresses, monkeypatch: pytest.MonkeyPatch

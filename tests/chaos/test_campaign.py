@@ -26,7 +26,6 @@ from tests.chaos.world import Recovery, World, deployment
 from tests.reference.logs import publish
 
 SEED = int(os.environ.get("SUCCESS_LONG_SEED") or 1)
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 KINDS = (os.environ.get("SUCCESS_LONG_KINDS") or "").split(",")
 EVENTS = int(os.environ.get("SUCCESS_LONG_EVENTS") or 1_000_000)
 SUPPLIERS = max(150, EVENTS // 100)
@@ -92,7 +91,7 @@ async def ends_as_it_should(world: World, faults: int) -> Counter[str]:
     return await assert_each_message_once(world, world.tap.dropped + MESSAGES_AT_ONCE * faults)
 
 
-@pytest.mark.skipif(not LONG, reason="the long form: make chaos")
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("brokers", [1, 3])
 async def test_one_fault_after_another_and_each_is_recovered_from(tmp_path: Path, brokers: int) -> None:

@@ -1,13 +1,12 @@
 """Whatever happens to workers in the middle of events, the outcome is that of one sequential fold.
 
-`make chaos` (SUCCESS_LONG_TESTS=1) plays 100,000 events; of these CI plays the frozen worker only, for what is short
-stands in test_campaign.py.
+`make chaos` plays 100,000 events; of these CI plays the frozen worker only, for what is short stands in
+test_campaign.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,11 +18,10 @@ from agents.engine.failure import EXIT_FAILED
 from runtime.settings import Settings
 from tests.chaos.ending import assert_as_sequential, events_of, settled, until_done
 from tests.chaos.workers import WorkerProcess
+from tests.forms import LONG
 from tests.reference.logs import Event, publish
 
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
-EVENTS = 100_000 if LONG else 6_000
-SUPPLIERS = 1_000 if LONG else 150
+EVENTS, SUPPLIERS = (100_000, 1_000) if LONG else (2_000, 100)
 KILLS = 8
 KILLED_WITHIN_S = 6.0
 """Nothing of the backlog is durable for some seconds."""
@@ -31,7 +29,6 @@ RESTARTS = 6
 FREEZES = 3 if LONG else 1
 PER_SECOND = 1_200 if LONG else 300
 
-only_long = pytest.mark.skipif(not LONG, reason="the long form: make chaos")
 pytestmark = [pytest.mark.stack, pytest.mark.chaos, pytest.mark.timeout(1800 if LONG else 300)]
 
 
@@ -46,7 +43,7 @@ async def backlog(settings: Settings, log: Iterator[Event]) -> asyncio.Task[int]
     return asyncio.create_task(publish(settings, log, PER_SECOND))
 
 
-@only_long
+@pytest.mark.long
 async def test_a_worker_that_is_killed_again_and_again_loses_and_repeats_nothing(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -66,7 +63,7 @@ async def test_a_worker_that_is_killed_again_and_again_loses_and_repeats_nothing
     await assert_as_sequential(settings)
 
 
-@only_long
+@pytest.mark.long
 async def test_when_one_of_two_workers_dies_the_other_takes_over_exactly(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -85,7 +82,7 @@ async def test_when_one_of_two_workers_dies_the_other_takes_over_exactly(
     await assert_as_sequential(settings)
 
 
-@only_long
+@pytest.mark.long
 async def test_graceful_restarts_of_workers_lose_and_repeat_nothing(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The Dockerfile without an engine: linted, and its steps done in a clean folder."""
+"""The Dockerfile without an engine: linted, and its steps done in a clean folder (`make test-long`)."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def synced(home: Path, place: Path, extra: str = "") -> None:
         subprocess.run(f"{UV} {step} --quiet", shell=True, cwd=home, env=environment, check=True)  # noqa: S602
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_steps_of_the_build_give_a_small_installation_of_the_services(tmp_path: Path) -> None:
     home, place = tmp_path / "build", tmp_path / "success"
@@ -79,6 +80,7 @@ def test_the_steps_of_the_build_give_a_small_installation_of_the_services(tmp_pa
     assert said == "Donnerstag, 1. Jänner Thursday 1 January Thursday, January 1 Wien\n", done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_an_image_for_traced_services_has_what_they_need(tmp_path: Path) -> None:
     home, place = tmp_path / "build", tmp_path / "success"

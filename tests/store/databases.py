@@ -52,7 +52,7 @@ def drop_templates() -> None:
 
 def _create(admin: psycopg.Connection, name: str, template: str | None) -> None:
     names = sql.Identifier(name), sql.Identifier(template or "template0")
-    admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+    admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(*names))
 
 
 def _drop(admin: psycopg.Connection, name: str) -> None:

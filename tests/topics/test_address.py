@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.forms import examples
 from topics.address import LONGEST, canonical, parse_address
 
 
@@ -88,7 +89,7 @@ _pieces = st.lists(
 )
 
 
-@settings(max_examples=1_000, deadline=None, derandomize=True)
+@settings(max_examples=examples(1_000))
 @given(
     _pieces.map("".join) | st.text(max_size=20),
     st.sampled_from(["example.com", "müller.example", "x.", "", "@"]),

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from tests.forms import examples
 from tests.topics.events import APPEND_MS, AT, DATA, KEY, SUPPLIER, as_bytes, event, event_bytes, events
 from topics.activity import ActivityModel
 from topics.activity_types import PLAIN
@@ -38,7 +39,7 @@ def test_both_paths_read_the_same_from_a_good_event(kind):
     assert fast_structured(KEY, value, APPEND_MS) == judge_structured(KEY, value, APPEND_MS)
 
 
-@settings(max_examples=700, deadline=None, derandomize=True)
+@settings(max_examples=examples(700))
 @given(event_bytes())
 @example(as_bytes(event(data={"form_id": "a\x00b"})))
 @example(as_bytes(event(data={"form_id": "x"}, more="\x00")))
@@ -60,7 +61,7 @@ def test_what_the_fast_path_accepts_the_models_accept_with_the_same_values(value
         assert quick == judge_structured(KEY, value, APPEND_MS)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=examples(400))
 @given(events())
 def test_the_verdict_is_the_models_own(made):
     """Judging accepts exactly what pydantic alone accepts (for their key, no time being too early, no Base64)."""
@@ -78,7 +79,7 @@ def test_the_verdict_is_the_models_own(made):
         assert {name: getattr(verdict.data, name) for name in expected} == expected
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=examples(300))
 @given(events(), st.sampled_from([b"", b"null", b" null ", None]))
 def test_binary_mode_gives_what_structured_mode_gives(made, absent):
     """Attributes as headers and data as value read like the event in one piece."""
@@ -122,7 +123,7 @@ header_values = (
 )
 
 
-@settings(max_examples=700, deadline=None, derandomize=True)
+@settings(max_examples=examples(700))
 @given(
     st.binary(max_size=40) | st.just(KEY) | st.none(),
     st.binary(max_size=60) | event_bytes() | st.none(),

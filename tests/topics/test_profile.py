@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from runtime.configuration import vocabulary_of
 from scoring.health.rules import SHIPPED
+from tests.forms import examples
 from tests.topics.events import AT, AT_MS, KEY, SUPPLIER, as_bytes, event_bytes, json_values
 from topics.outcome import REASON_CODES, Refusal
 from topics.profile import Erasure, Profile, decode_profile
@@ -164,7 +165,7 @@ def test_what_is_no_profile_of_its_key_says_why(key, value, code):
     assert refusal.code == code
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=examples(300))
 @given(
     st.binary(max_size=40) | st.just(KEY) | st.none(),
     st.binary(max_size=60)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from jsonschema import Draft7Validator, Draft202012Validator
 
+from tests.forms import examples
 from tests.topics.events import DATA, SUPPLIER, event, events
 from topics.activity_types import PLAIN
 from topics.catalog import ACTIVITY, PROFILES, TOPICS
@@ -79,7 +80,7 @@ def test_the_schema_accepts_a_good_event_of_every_type(kind):
     Draft202012Validator(schema_of(ACTIVITY)).validate(event(kind))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=examples(200))
 @given(events())
 def test_what_we_accept_the_schema_accepts(made):
     """A producer who checks against the schema is never surprised by an event of ours it calls wrong."""

@@ -17,6 +17,7 @@ from scoring.health import machine
 from scoring.health.snapshot import snapshot
 from scoring.health.state import State
 from scoring.identity import signal_id
+from tests.forms import examples
 from tests.topics.events import APPEND_MS, AT_MS, DATA, KEY, SUPPLIER, as_bytes, event
 from topics.catalog import CONDITIONS, HEALTH, INTERVENTIONS, MILESTONES, RISK_CHANGES, TOPICS
 from topics.decoding import decode
@@ -73,7 +74,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(150))
 @given(steps)
 def test_every_signal_and_snapshot_of_the_scoring_rules_is_valid(history):
     state, at = State(), AT_MS

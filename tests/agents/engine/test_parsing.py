@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from agents.engine import unpacking
 from agents.engine.parsing import Fetched, Reading, Records, Unparsed
 from agents.engine.unpacking import CodecsMissingError, check_codecs
+from tests.forms import examples
 from topics.outcome import UNREADABLE_HEADER
 
 TP = TopicPartition("t", 0)
@@ -248,7 +249,7 @@ def test_of_transactions_only_what_was_committed_is_read_and_the_position_is_beh
 GOOD = [batch(b"good%d" % number, base=number * 10) for number in range(3)]
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=examples(500))
 @given(
     st.binary(max_size=120)
     | st.builds(

@@ -25,6 +25,7 @@ from agents.letters.message import (
 )
 from agents.letters.names import first_name
 from agents.letters.render import Rendered
+from tests.forms import examples
 
 HEADERS = [
     "From",
@@ -103,7 +104,7 @@ _bits = st.sampled_from(
 TYPED = st.lists(_word | _bits | st.text(max_size=5), max_size=14).map("".join)
 
 
-@settings(max_examples=600, deadline=None, derandomize=True)
+@settings(max_examples=examples(600))
 @given(TYPED, TYPED, TYPED)
 def test_whatever_is_typed_no_header_is_made_of_it(name: str, subject: str, sender: str) -> None:
     """The name as it is, without `first_name` before it: this is the last gate."""

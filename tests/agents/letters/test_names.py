@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.letters.names import LONGEST_NAME, first_name, readable, visible_line
+from tests.forms import examples
 
 FIRST_NAMES = [
     "Sarah",
@@ -165,7 +166,7 @@ _odd = st.sampled_from(
 )
 
 
-@settings(max_examples=1_000, deadline=None, derandomize=True)
+@settings(max_examples=examples(1_000))
 @given(st.lists(_odd, max_size=90).map("".join) | st.text(max_size=90))
 def test_whatever_it_is_made_of_it_is_one_short_line_that_can_be_seen(text: str) -> None:
     for made in (readable(text), first_name(text)):

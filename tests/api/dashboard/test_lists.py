@@ -23,7 +23,7 @@ from store.dashboard.lists import ORDERS, Wanted
 from store.migrate import migrate
 from tests.agents.delivery.world import NOW, World
 from tests.api.dashboard.conftest import Desk, add_changes, fresh_id
-from tests.conftest import LONG
+from tests.forms import LONG
 from tests.store.databases import database
 
 pytestmark = pytest.mark.stack

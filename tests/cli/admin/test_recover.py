@@ -15,13 +15,19 @@ from uuid import uuid4
 import psycopg
 import pytest
 from aiokafka import AIOKafkaProducer
+from click.testing import CliRunner
 from psycopg import sql
 
 from agents.cluster.rewinding import READ_AGAIN
+from agents.health.fold import GRACE_MS
+from cli.main import success
 from embedded.registry import Addresses
 from runtime.settings import Settings
+from scoring.decisions.policy import Policy
 from tests.agents.delivery.world import World
-from tests.cli.services.test_deliver import finished, mailed, success, world
+from tests.agents.workers import running
+from tests.cli.services.test_deliver import finished, mailed, world
+from tests.cli.services.test_deliver import success as started
 from tests.cli.services.test_live_celebration import event, publish
 from tests.reference.logs import lag, read
 from topics.catalog import ACTIVITY, INTERVENTIONS, full_name
@@ -62,23 +68,25 @@ def restore(settings: Settings, file: Path) -> None:
 
 
 async def run(settings: Settings, *command: str, code: int = 0) -> str:
-    """A command that ends; what it printed, on an error what it complained of."""
-    found, out, err = await finished(await success(settings, *command))
-    assert found == code, out + err
-    return err if code else out
+    """A command that ends, in this process; what it printed, on an error what it complained of."""
+    runner = CliRunner(env=settings.as_env())
+    done = await asyncio.to_thread(runner.invoke, success, command)
+    assert done.exit_code == code, f"{done.output}{done.exception!r}"
+    return done.stderr if code else done.stdout
+
+
+async def deliver(settings: Settings) -> None:
+    """All that is due, in a process of its own."""
+    code, out, err = await finished(await started(settings, "deliver", "--once"))
+    assert code == 0, out + err
 
 
 @asynccontextmanager
 async def working(settings: Settings) -> AsyncIterator[None]:
     """A worker, until all that there is has been read and written."""
-    process = await success(settings, "worker")
-    try:
+    async with running(settings, grace_ms=GRACE_MS, policy=Policy.load()):
         yield
         await caught_up(settings)
-    finally:
-        process.terminate()
-        code, _, err = await finished(process)
-    assert code == 0, err
 
 
 async def caught_up(settings: Settings) -> None:
@@ -114,7 +122,7 @@ async def test_after_a_restore_nobody_gets_twice_what_the_topic_says_was_sent(
 ) -> None:
     async with working(settings):
         sent_before = await celebrates(settings)
-    await run(settings, "deliver", "--once")
+    await deliver(settings)
     async with working(settings):
         waiting, says_no = await celebrates(settings), await celebrates(settings)
     backup = tmp_path / "backup"
@@ -125,7 +133,7 @@ async def test_after_a_restore_nobody_gets_twice_what_the_topic_says_was_sent(
     async with working(settings):
         await publish(settings, event("communication.opted_out", says_no, scope="all"))
         new = await celebrates(settings)
-    await run(settings, "deliver", "--once")
+    await deliver(settings)
     async with working(settings):
         unsent = await celebrates(settings)
     before = await messages(world)
@@ -148,7 +156,7 @@ async def test_after_a_restore_nobody_gets_twice_what_the_topic_says_was_sent(
     told = json.loads(
         await run(settings, "interventions", "recover", "--since", backed_up_at, "--by", "kim", "--json")
     )
-    await run(settings, "deliver", "--once")
+    await deliver(settings)
 
     after = await messages(world)
     assert {supplier: row for supplier, (row, _) in after.items()} == {
@@ -187,7 +195,7 @@ async def test_what_was_being_handed_over_is_unknown_and_not_sent_again(
     since = format_time(time.time_ns() // 1_000_000)
     supplier = await world.supplier()
     row = await world.row(supplier, TRIGGER)
-    await run(settings, "deliver", "--once")
+    await deliver(settings)
     async with world.pool.connection() as conn:
         await conn.execute(
             "UPDATE success_interventions SET status = 'scheduled', sent_at = NULL WHERE id = %s", (row,)
@@ -199,7 +207,7 @@ async def test_what_was_being_handed_over_is_unknown_and_not_sent_again(
 
     assert out == "noted: unknown 1\n"
     assert (await world.status(row))[0] == "unknown"
-    await run(settings, "deliver", "--once")
+    await deliver(settings)
     assert len(mailed(stack, row)) == 1
 
 

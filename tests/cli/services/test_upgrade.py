@@ -27,8 +27,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from embedded.process import free_port
 from runtime.settings import Settings
-from tests.conftest import SECRETS, delete_topics, in_own_loop
+from tests.conftest import SECRETS, in_own_loop
 from tests.factories import cloudevent
+from tests.reference.spare_topics import delete_topics
 from tests.store.databases import database
 from topics.partitioner import partition_of
 

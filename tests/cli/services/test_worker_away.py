@@ -86,7 +86,7 @@ async def test_a_worker_whose_postgres_comes_only_after_its_start_scores_and_the
         assert await worker.stop() == 0
 
 
-@pytest.mark.parametrize("away", ["freeze", "kill"])
+@pytest.mark.parametrize("away", ["freeze", pytest.param("kill", marks=pytest.mark.long)])
 async def test_postgres_away_in_the_middle_of_transactions_does_not_keep_a_rebalance_from_ending(
     servers: Servers, tmp_path: Path, away: str
 ) -> None:

@@ -16,6 +16,7 @@ from scoring.decisions.policy import Policy
 from scoring.health.machine import apply
 from scoring.health.state import State, encode
 from scoring.time import DAY
+from tests.forms import examples
 from tests.reference.histories import Step, histories
 from tests.replay.logs import MONDAY
 from topics.decoding import decode
@@ -52,7 +53,7 @@ def test_every_change_of_the_score_is_reported_whether_messages_are_simulated_or
     assert advised  # else nothing was looked at that could have been taken
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=examples(50))
 @given(histories(longest=20))
 def test_what_a_decision_sees_is_only_looked_at(steps: list[Step]) -> None:
     state = State()

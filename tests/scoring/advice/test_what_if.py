@@ -15,6 +15,7 @@ from scoring.health.rules import SHIPPED
 from scoring.health.snapshot import snapshot
 from scoring.health.state import State, decode, encode
 from scoring.time import DAY
+from tests.forms import examples
 from tests.reference.events import event
 from tests.scoring.health.suppliers import MONDAY_9, SUPPLIER
 
@@ -98,7 +99,7 @@ def lives(draw: st.DrawFn) -> State:
     return state
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(lives())
 def test_the_points_are_those_that_the_actions_events_bring(state: State) -> None:
     for advice in recommend(snapshot(decode(encode(state)))):
@@ -107,7 +108,7 @@ def test_the_points_are_those_that_the_actions_events_bring(state: State) -> Non
         assert (after.level if after.level != state.level else None) == advice.reaches
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(lives())
 def test_the_way_up_leads_where_it_says(state: State) -> None:
     way = way_up(snapshot(decode(encode(state))))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from scoring.decisions.decide import Decision, Row, SupplierFacts, decide
 from scoring.decisions.resolved import Health
+from tests.forms import examples
 from tests.scoring.decisions import naive
 from tests.scoring.decisions.cases import DAY, HOUR, NINE, POLICY, outcome, row
 
@@ -120,7 +121,7 @@ def play(
 
 
 @given(suppliers(), rows())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 def test_every_decision_is_the_naive_one_and_none_is_without_a_reason(
     who: SupplierFacts, scheduled: list[Row]
 ) -> None:
@@ -135,7 +136,7 @@ def test_every_decision_is_the_naive_one_and_none_is_without_a_reason(
 
 
 @given(rows())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 def test_never_a_fourth_in_a_week_a_third_positive_or_two_emails_in_twenty_hours(
     scheduled: list[Row],
 ) -> None:
@@ -153,7 +154,7 @@ def test_never_a_fourth_in_a_week_a_third_positive_or_two_emails_in_twenty_hours
 
 
 @given(rows())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 def test_emails_leave_by_day_and_within_72_hours(scheduled: list[Row]) -> None:
     past, _ = play(eager, scheduled)
     for one, at in past:
@@ -163,7 +164,7 @@ def test_emails_leave_by_day_and_within_72_hours(scheduled: list[Row]) -> None:
 
 
 @given(rows())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 def test_after_an_opt_out_nothing_leaves(scheduled: list[Row]) -> None:
     past, log = play(replace(eager, all_opt_out=True), scheduled)
     assert past == []
@@ -171,7 +172,7 @@ def test_after_an_opt_out_nothing_leaves(scheduled: list[Row]) -> None:
 
 
 @given(rows(), st.sampled_from(ZONES))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_a_wait_for_the_morning_ends_with_the_first_minute_of_day(
     scheduled: list[Row], zone: str | None
 ) -> None:
@@ -183,7 +184,7 @@ def test_a_wait_for_the_morning_ends_with_the_first_minute_of_day(
 
 
 @given(rows(), st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_the_order_in_which_rows_are_handed_over_does_not_matter(
     scheduled: list[Row], random: object
 ) -> None:
@@ -194,7 +195,7 @@ def test_the_order_in_which_rows_are_handed_over_does_not_matter(
 
 
 @given(st.integers(0, 400 * DAY), st.integers(0, 3 * DAY), st.sampled_from(ZONES))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_an_at_risk_supplier_hears_from_us_within_24_hours(start: int, later: int, zone: str | None) -> None:
     """Whatever went out before: 25 hours only over the night in which the clock goes back."""
     who = replace(eager, zone=zone)

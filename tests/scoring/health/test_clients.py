@@ -15,6 +15,7 @@ from scoring.health import clients, machine, state
 from scoring.health.clients import CLIENTS_A_PAGE, FEW_CLIENTS, ManyClients
 from scoring.health.snapshot import snapshot
 from scoring.health.state import State, decode, encode, encode_paged
+from tests.forms import examples
 from tests.reference.compare import plain
 from tests.reference.events import event
 from tests.reference.histories import Step, histories
@@ -24,9 +25,7 @@ SUPPLIER = "7d0f4c1e-5a0b-4a8e-9b57-0c6f6a1f2d10"
 KEY = SUPPLIER.encode()
 T0 = 1_767_603_600_000
 
-profile = settings(
-    max_examples=300, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+profile = settings(max_examples=examples(300), suppress_health_check=[HealthCheck.too_slow])
 names = st.integers(0, 40).map(lambda number: f"c{number}")
 lasts = st.integers(0, 5)
 

@@ -5,22 +5,20 @@
 
 from __future__ import annotations
 
-import os
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoring.health import machine
 from scoring.health.snapshot import snapshot
 from scoring.health.state import State, decode, encode
+from tests.forms import LONG
 from tests.reference.compare import difference, plain
 from tests.reference.histories import Step, histories
 from tests.reference.history import DAY
 from tests.reference.naive import NaiveSupplier
 
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 profile = settings(
-    max_examples=int(os.environ.get("SUCCESS_LONG_EXAMPLES", "20000")) if LONG else 200,
+    max_examples=20_000 if LONG else 80,
     derandomize=not LONG,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

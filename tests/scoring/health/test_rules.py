@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 
 import pytest
@@ -14,14 +13,14 @@ from scoring.health.rules import SHIPPED, Rules
 from scoring.health.rules_file import RulesError, parse
 from scoring.health.signals import CONDITION_MET
 from scoring.health.state import State, decode, encode
+from tests.forms import LONG
 from tests.reference.compare import difference, plain
 from tests.reference.histories import Step, histories
 from tests.reference.history import DAY
 from tests.reference.naive_rules import RuledSupplier
 
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 profile = settings(
-    max_examples=20_000 if LONG else 100,
+    max_examples=20_000 if LONG else 40,
     derandomize=not LONG,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
