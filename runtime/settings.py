@@ -411,8 +411,12 @@ class Settings(BaseSettings):
         The look reads files and processes, milliseconds each time.
         """
         settled = self.model_copy()
-        settled._embedded = self._is_embedded()  # noqa: SLF001 - of our own kind
+        settled.settle()
         return settled
+
+    def settle(self) -> None:
+        """Look it up once for good."""
+        self._embedded = self._is_embedded()
 
     def _is_embedded(self) -> bool:
         return is_embedded(self.kafka, self.database_url) if self._embedded is None else self._embedded

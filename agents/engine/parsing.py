@@ -127,14 +127,24 @@ def watched(consumer: Any, reading: Reading) -> Any:
         if not isinstance(request, FetchRequest):
             return await send(node_id, request, *rest, **more)
         if reading.unreadable and not (request := _without_resting(request, reading)).topics:
-            await asyncio.sleep(PAUSE_S)
-            return SimpleNamespace(topics=[], API_VERSION=0)
-        response = await send(node_id, request, *rest, **more)
+            return await _nothing()
+        try:
+            response = await send(node_id, request, *rest, **more)
+        except KafkaError as error:
+            # aiokafka would rest after it as well, but there a `stop` ends with CancelledError instead of stopping.
+            logger.warning("broker %s could not be read from: %s: %s", node_id, type(error).__name__, error)
+            return await _nothing()
         _note_errors(response, reading)
         return response
 
     consumer._client.send = watching  # noqa: SLF001
     return consumer
+
+
+async def _nothing() -> Any:
+    """An answer without records, after a rest."""
+    await asyncio.sleep(PAUSE_S)
+    return SimpleNamespace(topics=[], API_VERSION=0)
 
 
 def unreadable(consumer: Any) -> dict[TopicPartition, str]:

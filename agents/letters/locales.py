@@ -148,13 +148,9 @@ def _conventions(tag: str) -> Locale:
 
 @cache
 def _day_of_the_week(locale: Locale) -> str:
-    """The pattern of a whole date, the year left out, and British ones without the comma that nobody writes.
-
-    Day and month stay on one line.
-    """
+    """The pattern of a whole date, the year left out, and British ones without the comma that nobody writes."""
     pattern = re.sub(r"[\s,]*y+.*$", "", get_date_format("full", locale=locale).pattern)
-    pattern = pattern.replace("EEEE, d MMMM", "EEEE d MMMM")
-    return re.sub(r"(d\.?) MMMM|MMMM d", lambda found: found[0].replace(" ", NO_BREAK), pattern)
+    return pattern.replace("EEEE, d MMMM", "EEEE d MMMM")
 
 
 @cache

@@ -28,15 +28,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 import templates
 from agents.letters import opening
-from agents.letters.locales import (
-    BASE,
-    Voice,
-    is_same,
-    kept_together,
-    kept_together_in,
-    lookup,
-    voice_in,
-)
+from agents.letters.locales import BASE, Voice, is_same, lookup, voice_in
 from agents.letters.places import Places
 from runtime.configuration import BRAND, load, over, read_toml
 from scoring.advice.book import FILES
@@ -235,7 +227,7 @@ class Letters:
         rendered = self.text(f"email/{template}", variables)
         head = {"subject": rendered.subject, "preheader": rendered.preheader}
         html, _ = self._written(f"email/{template}.html", {**variables, **head})
-        return replace(rendered, html=kept_together_in(html))
+        return replace(rendered, html=html)
 
     def text(self, path: str, variables: Mapping[str, Any]) -> Rendered:
         """Render a text template (`in_app/welcome`, `tasks/call_offer`): a subject line and a body."""
@@ -333,7 +325,7 @@ def in_words(context: Context | Mapping[str, Any], number: int) -> str:
 
 def _letter(text: str) -> str:
     """Wrap paragraphs as a letter; lines with an address stay whole, so that they can be clicked."""
-    lines = (kept_together(line.strip()) for line in text.strip().splitlines())
+    lines = (line.strip() for line in text.strip().splitlines())
     wrapped = (line if "://" in line else _wrap(line) for line in lines)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(wrapped)) + "\n"
 

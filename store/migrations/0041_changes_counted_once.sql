@@ -24,13 +24,13 @@ BEGIN
     FROM added a
     LEFT JOIN supplier_standings s ON s.supplier_id = a.supplier_id
     LEFT JOIN customer_health h ON h.supplier_id = a.supplier_id
-    CROSS JOIN LATERAL (SELECT (h.facts ->> 'signed_up_at')::timestamptz AS signed_up OFFSET 0) y
+    CROSS JOIN LATERAL (SELECT (h.facts ->> 'signed_up_at')::timestamptz AS joined OFFSET 0) y
     WHERE s.supplier_id IS NULL
         OR a.seq > s.seq AND (
             s.level = 'new' OR a.risk_level IS DISTINCT FROM s.risk OR least(a.score / 5, 19) <> s.band
-            OR y.signed_up + success_new_for() IS DISTINCT FROM s.new_until
+            OR y.joined + success_new_for() IS DISTINCT FROM s.new_until
             OR success_counted_as(a.risk_level, a.at, s.new_until) <> s.level
-            OR success_week(coalesce(y.signed_up, (SELECT u.signed_up_at FROM suppliers u WHERE u.id = a.supplier_id)))
+            OR success_week(coalesce(y.joined, (SELECT u.signed_up_at FROM suppliers u WHERE u.id = a.supplier_id)))
                 <> s.cohort);
     IF movers IS NULL THEN
         RETURN NULL;

@@ -57,6 +57,7 @@ def test_a_version_speaks_every_language_that_was_put_into_force() -> None:
     assert {name.partition("/")[0] for name in stored} == {
         "email",
         "in_app",
+        "tasks",
         *(one.name for one in files.glob("*.toml")),
     }
 

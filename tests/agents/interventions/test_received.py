@@ -69,6 +69,13 @@ def oddities(event: Any) -> Iterator[Any]:
     yield event | {"data": event["data"] | {"more": {"x": [1]}}}
 
 
+def shortened(value: Any) -> Any:
+    """The same with one entry of each list, as all are alike."""
+    if isinstance(value, dict):
+        return {key: shortened(inner) for key, inner in value.items()}
+    return [shortened(value[0])] if isinstance(value, list) and value else value
+
+
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where something stands in a JSON value; of a list the first place."""
     if path:
@@ -97,8 +104,7 @@ def test_whatever_we_send_is_read_the_fast_way_and_as_the_models_read_it(topic):
 @pytest.mark.parametrize("topic", [HEALTH, RISK_CHANGES, MILESTONES, CONDITIONS])
 def test_whatever_is_odd_in_any_place_gets_the_verdict_of_the_models(topic):
     largest = max(SENT[topic], key=lambda record: len(record.value))
-    event = orjson.loads(largest.value)
-    for changed in oddities(event):
+    for changed in oddities(shortened(orjson.loads(largest.value))):
         value = json.dumps(changed).encode()
         record = placed(topic, largest.key, value)
         assert read_signal(topic, record) == by_model(topic, record), value

@@ -109,7 +109,7 @@ async def test_the_page_says_when_it_leaves_and_why_not_at_once(
     await do(desk, supplier_id, "hold", note="on leave", until="2026-02-02")
     text = await desk.page(address)
     assert "not sent: held by an agent" in text
-    assert '<button type="submit" disabled>Send it' in text
+    assert '<button type="submit" data-key="s" disabled>Send it' in text
 
 
 # sent, in their words ---------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def lines_of(suppliers: int, days: int, seed: int, start: int = MONDAY) -> list[
 
 def play(settings: Settings, lines: Iterable[bytes]) -> None:
     """What `success run` does with a file, on the test's stack."""
-    asyncio.run(_run(settings, load(), read_recording(lines), None))
+    asyncio.run(_run(settings, load(), read_recording(lines), None, alone=False))
 
 
 def publish(settings: Settings, lines: Iterable[bytes]) -> None:
