@@ -17,7 +17,7 @@ pytestmark = pytest.mark.stack
 
 
 async def test_it_stops_in_the_rest_after_a_fetch_that_failed(settings, monkeypatch):
-    """aiokafka alone rests where `stop` ends with CancelledError and leaves the connections open."""
+    """Aiokafka alone rests where `stop` ends with CancelledError and leaves the connections open."""
     failed, send = asyncio.Event(), AIOKafkaClient.send
 
     async def failing(self, node_id, request, **more):
