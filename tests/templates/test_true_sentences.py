@@ -214,11 +214,9 @@ def test_days_and_numbers_are_written_as_the_reader_writes_them(locale: str | No
         voice.time(at, "Europe/London").replace("\u202f", " "),
         voice.number(1200),
     )
-    day = {"en-US": "January\N{NO-BREAK SPACE}20"}.get(
-        locale or "", "20.\N{NO-BREAK SPACE}J" if written == "de" else "20\N{NO-BREAK SPACE}J"
-    )
+    day = {"en-US": "January 20"}.get(locale or "", "20. J" if written == "de" else "20 J")
     assert day in said[0]
-    assert (said[0].replace("\N{NO-BREAK SPACE}", " "), *said[1:]) == wanted
+    assert said == wanted
 
 
 def test_a_letter_is_in_one_language_from_its_first_word_to_its_last(tmp_path: Any) -> None:

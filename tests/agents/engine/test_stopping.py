@@ -20,11 +20,11 @@ async def test_it_stops_in_the_rest_after_a_fetch_that_failed(settings, monkeypa
     """Aiokafka alone rests where `stop` ends with CancelledError and leaves the connections open."""
     failed, send = asyncio.Event(), AIOKafkaClient.send
 
-    async def failing(self, node_id, request, **more):
+    async def failing(self, node_id, request):
         if isinstance(request, FetchRequest):
             failed.set()
             raise KafkaConnectionError("the broker has gone")
-        return await send(self, node_id, request, **more)
+        return await send(self, node_id, request)
 
     monkeypatch.setattr(AIOKafkaClient, "send", failing)
     consumer = consumer_of(settings, auto_offset_reset="earliest")
