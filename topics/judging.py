@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from topics.activity_types import PLAIN, ActivityType, Vocabulary
-from topics.envelope import UUID_PATTERN
+from topics.envelope import is_uuid
 from topics.foreign import explained
 from topics.outcome import UNKNOWN, ActivityEvent, Refusal, Unknown
 from topics.time import parse_time
@@ -29,7 +29,6 @@ DATA_BASE64 = "data_base64"
 _JSON_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 _NOTHING = msgspec.Raw(b"")
 _ABSENT = frozenset({b"", b"null"})
-_uuid = re.compile(UUID_PATTERN).fullmatch
 _strings = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
@@ -188,9 +187,9 @@ def _envelope_refusal(attributes: Mapping[str, object]) -> Refusal | None:
 
 
 def _subject_refusal(subject: object, key: bytes | None) -> Refusal | None:
-    if not isinstance(subject, str) or not _uuid(subject):
+    if not isinstance(subject, str) or not is_uuid(subject):
         hint = ""
-        if isinstance(subject, str) and _uuid(subject.lower()):
+        if isinstance(subject, str) and is_uuid(subject.lower()):
             hint = "; write it in lowercase, or one supplier would live under two keys"
         return Refusal(f"subject_not_uuid: `subject` is not a UUID of 36 characters{hint}")
     if key is None:

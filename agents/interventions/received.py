@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 
 from agents.engine import record
 from topics.catalog import CONDITIONS, HEALTH, MILESTONES, RISK_CHANGES
-from topics.envelope import UUID_PATTERN
+from topics.envelope import is_uuid
 from topics.judging import refusal_of, too_deep, unreadable
 from topics.outcome import Refusal
 from topics.signals import ConditionMet, HealthUpdated, MilestoneAchieved, RiskChanged
@@ -72,7 +71,6 @@ class SignalRecord(NamedTuple):
 _STRUCTS = {topic: checking_struct_of(model) for topic, model in MODELS.items()}
 _decode = msgspec.json.Decoder(reduce(or_, _STRUCTS.values())).decode
 """Any of them, by its `type`, which must be there; a decoder of one alone takes it for granted."""
-_is_uuid = re.compile(UUID_PATTERN).fullmatch
 
 
 def read_signal(topic: str, record: Record) -> SignalRecord | Refusal:
@@ -98,7 +96,7 @@ def _decoded(topic: str, value: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None  # `_judged` says what is wrong
     of_topic = event.__class__ is _STRUCTS[topic]
-    return event if of_topic and _is_uuid(event.id) else None
+    return event if of_topic and is_uuid(event.id) else None
 
 
 def _judged(topic: str, record: Record, value: bytes) -> SignalRecord | Refusal:

@@ -77,8 +77,8 @@ def complaints(found: Configuration, settings: Settings, only: Collection[str] |
     """
     from agents.letters.trial import Trial  # noqa: PLC0415 - slow to import, and most commands try no letter
 
-    fixed = {"secret_key": secrets.token_urlsafe(), "development": settings.is_development()}
-    safe = settings.model_copy(update=fixed)  # each letter has links, and asks of them which machine this is
+    # Settled: each letter has links, and asks of them which machine this is.
+    safe = settings.settled().model_copy(update={"secret_key": secrets.token_urlsafe()})
     return Trial(found, safe, only).complaints()
 
 

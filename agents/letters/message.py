@@ -88,8 +88,10 @@ _AS_WRITTEN = (
     "date",
     "message-id",
     "auto-submitted",
+    "x-auto-response-suppress",
+    "x-success-intervention",
 )
-for _name in (*_AS_WRITTEN, "x-auto-response-suppress", "x-success-intervention"):
+for _name in _AS_WRITTEN:
     _HEADERS.map_to_type(_name, cast("Any", _Written))  # mixed with BaseHeader by the registry
 _POLICY = SMTP.clone(header_factory=_HEADERS)
 _POLICY_UTF8 = _POLICY.clone(utf8=True)

@@ -36,3 +36,7 @@ async def test_it_stops_in_the_rest_after_a_fetch_that_failed(settings, monkeypa
     reading.cancel()
 
     await consumer.stop()
+
+    connections = consumer._client._conns.values()
+    assert connections
+    assert not any(each.connected() for each in connections)
