@@ -15,7 +15,7 @@ class Mood(StrEnum):
     REFUSES = "refuses"
     """It says that it is not available, at once."""
     STALLS = "stalls"
-    """It takes connections and says nothing."""
+    """It takes connections and says nothing, until it is well again."""
     DROPS_AFTER_DATA = "drops after DATA"
     """It has the whole message, and hangs up before it says so."""
 
@@ -31,6 +31,8 @@ class MailTap:
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
         self.mood = Mood.WELL
+        self._answers_again = asyncio.Event()
+        self._answers_again.set()
         self.dropped = 0
         """Messages whose sender did not hear that they were taken."""
 
@@ -53,8 +55,12 @@ class MailTap:
         return f"smtp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def set_mood(self, mood: Mood) -> None:
-        """Change it; a stalled connection stays so until it is hung up on."""
+        """Change it; connections that were stalled are served once it is another."""
         self.mood = mood
+        if mood is Mood.STALLS:
+            self._answers_again.clear()
+        else:
+            self._answers_again.set()
         if mood is not Mood.WELL:  # connections are kept open between messages
             for each in list(self._open):
                 each.transport.abort()
@@ -73,9 +79,8 @@ class MailTap:
             writer.write(b"421 4.3.2 not available now\r\n")
             await writer.drain()
             return
-        if self.mood is Mood.STALLS:
-            await reader.read()  # until the other side has had enough
-            return
+        # For the whole of the 300 s that a server may take to greet, an email stays `sending` otherwise.
+        await self._answers_again.wait()
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._behind)
         mute = asyncio.Event()
         back = asyncio.create_task(self._answers(server_reader, writer, mute))
