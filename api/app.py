@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaTimeoutError
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.telemetry import TelemetryConfig
+from starlette.routing import BaseRoute
 
 from agents.acts.events import tell
 from agents.delivery.outbox import Sender, keep_doing, publish_all
@@ -78,6 +79,17 @@ ROUTERS: tuple[APIRouter, ...] = (
     coach_static.router,
     dashboard.router,
 )
+
+
+def _routes(*routers: APIRouter) -> list[BaseRoute]:
+    together = APIRouter()
+    for router in routers:
+        together.include_router(router)
+    return together.routes
+
+
+# FastAPI looks at the parameters and models of a route when it is first asked, for each inclusion of it: one for all apps.
+ROUTES, ROUTES_OF_DEVELOPMENT = _routes(*ROUTERS), _routes(coach_static.demo)
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI's own spans have the path and the query, in which links have their tokens; ours have the route."""
 LOOK_EVERY_S = 2.0
@@ -123,6 +135,7 @@ def build_app(
         redoc_url=None,
         redirect_slashes=False,  # it would name whatever Host the request did
         telemetry=NO_TELEMETRY,
+        routes=[*ROUTES, *(ROUTES_OF_DEVELOPMENT if settings.is_development() else [])],
     )
     app.state.tokens = Tokens(settings)
     app.state.oidc = Provider(settings) if settings.oidc_issuer else None
@@ -153,10 +166,6 @@ def build_app(
     app.add_middleware(AnswerHeaders, is_https=settings.public_url.startswith("https:"))
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     app.add_middleware(TraceRequests)
-    for router in ROUTERS:
-        app.include_router(router)
-    if settings.is_development():
-        app.include_router(coach_static.demo)
     openapi.install(app)
     return app
 
