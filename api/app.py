@@ -88,7 +88,7 @@ def _routes(*routers: APIRouter) -> list[BaseRoute]:
     return together.routes
 
 
-# FastAPI looks at the parameters and models of a route when it is first asked, for each inclusion of it: one for all apps.
+# FastAPI looks at a route's parameters and models when it is first asked, for each inclusion of it: one for all apps.
 ROUTES, ROUTES_OF_DEVELOPMENT = _routes(*ROUTERS), _routes(coach_static.demo)
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI's own spans have the path and the query, in which links have their tokens; ours have the route."""
