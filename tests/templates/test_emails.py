@@ -247,7 +247,7 @@ def test_the_wording_knows_the_trade(vendor_type: str, says: str) -> None:
 
 def test_what_happened_while_they_were_away_is_told_and_nothing_else() -> None:
     told = email("we_miss_you").text
-    assert "A couple sent back a form. The latest came on Monday 12 January." in " ".join(told.split())
+    assert "A couple sent back a form, most recently on Monday 12 January." in " ".join(told.split())
     assert "payment" not in told
     quiet = sample_supplier("no_login_7_days")
     quiet = replace(quiet, snapshot=quiet.snapshot | {"last_goals": {}})
@@ -318,10 +318,29 @@ def test_who_is_here_is_told_the_step_worth_most_without_its_points() -> None:
 
 def test_finish_setup_shows_the_two_steps_left() -> None:
     text = email("finish_setup").text
-    assert "The start is made: you have a first form." in text
+    assert "You have made a start: your first form is ready." in text
     assert "1. Bring your clients in" in text
     assert "2. Switch on one client journey" in text
     assert "Make one form" not in text
+
+
+def test_whose_setup_is_done_by_now_is_not_told_that_it_is_not() -> None:
+    done = with_clients("stuck_onboarding", 12)
+    health = replace(
+        cast("Health", done.facts.health), features=frozenset({"clients_imported", "forms_created"})
+    )
+    journeys = {"journeys": {"active": 1, "sent": 0, "opened": 0}}
+    done = replace(done, facts=replace(done.facts, health=health), snapshot=done.snapshot | journeys)
+    letter = email("finish_setup", supplier=done)
+    for body in (letter.text, Page(letter.html).text):
+        said = " ".join(body.split())
+        assert (
+            "Your setup is done: your clients are in, your first form is ready and a journey is running."
+            in said
+        )
+        assert "and we go through it together" in said
+        assert "was not finished a week after you signed up" in said
+        assert "set it up" not in said
 
 
 @pytest.mark.parametrize("name", ["firstName", "clientCount", "vendor", "unsubscribeUrl"])

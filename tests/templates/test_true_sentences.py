@@ -151,6 +151,7 @@ def test_ten_clients_reads_well_with_1200(locale: str) -> None:
     said = rendered.subject + rendered.text
     assert ("1.200" if locale.startswith("de") else "1,200") in said
     assert not re.search(r"first ten|ersten zehn|all ten", said)
+    assert not re.search(r"aria-label=\"[^\"]*(ten clients|zehn Kunden)", rendered.html)
 
 
 def test_the_reason_is_the_real_one() -> None:
@@ -163,6 +164,10 @@ def test_the_reason_is_the_real_one() -> None:
         said = " ".join(text.split())
         assert "somebody on our team thought that it would help you" in said
         assert "a week after you signed up" not in said
+    empty = " ".join(letter("unlock_more_features", None, somebody(0, None, NOBODY, "en-GB")).text.split())
+    assert "because your account is on the free plan. Questions?" in empty
+    many = " ".join(letter("grow_client_list", None, somebody(1200, 36, BIG, "en-GB")).text.split())
+    assert "had fewer than ten clients two weeks after you signed up" in many
 
 
 @pytest.mark.parametrize("locale", LANGUAGES)
