@@ -29,6 +29,19 @@ SAID_EVERY_S = 30.0
 logger = logging.getLogger(__name__)
 
 
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether an event is set, waiting for it that long at most.
+
+    Unlike `asyncio.wait_for` of Python 3.11 it forgets no cancellation that comes together with the event.
+    """
+    try:
+        async with asyncio.timeout(max(seconds, 0)):
+            await event.wait()
+    except TimeoutError:
+        return event.is_set()
+    return True
+
+
 class Passing(NamedTuple):
     """An error that passes by itself."""
 
@@ -117,10 +130,7 @@ class Wait:
         if stop is None:
             await asyncio.sleep(seconds)
             return
-        try:
-            await asyncio.wait_for(stop.wait(), seconds)
-        except TimeoutError:
-            return
+        await set_within(stop, seconds)
 
     def failed(self, why: Passing) -> None:
         """Note one more attempt in vain, and say so if nothing was said for 30 s."""

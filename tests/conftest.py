@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -22,12 +25,11 @@ from tests.agents.delivery.mail_server import MailServer
 from tests.embedded.containers import servers_in_containers
 from tests.embedded.sink import mail_sink
 from tests.forms import LONG
-from tests.reference.spare_topics import delete_spare_topics, give_back, spare_prefix
+from tests.reference.topics import delete_topics
 from tests.store.databases import database, drop_templates, template_on
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
-    from pathlib import Path
 
 SECRETS = {
     name: f"{name} of the tests, as long as a secret must be"
@@ -39,6 +41,17 @@ OF_TESTS = ("SUCCESS_TEST_", "SUCCESS_LONG_")
 for name in [name for name in os.environ if name.startswith("SUCCESS_") and not name.startswith(OF_TESTS)]:
     # A shell that is set up for production is no place that tests write to; what they start inherits this.
     del os.environ[name]
+
+# Databases and topics are hundreds of small files each, which take a disk up to ten times as long as memory.
+MEMORY, ROOM_BYTES = "/dev/shm", 8 * 2**30  # noqa: S108 - each test has a folder of its own there
+if (
+    not LONG
+    and "TMPDIR" not in os.environ
+    and Path(MEMORY).is_dir()
+    and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+):
+    os.environ["TMPDIR"] = MEMORY
+    tempfile.tempdir = None  # it is asked again
 
 # Brokers that live for minutes: optimizing their code would cost more than it gives.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
@@ -76,7 +89,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
             cleanup.callback(embedded.stop)
             addresses = embedded.start()
         cleanup.callback(drop_templates)
-        cleanup.callback(lambda: in_own_loop(delete_spare_topics()))
         yield addresses
 
 
@@ -107,8 +119,7 @@ def settings(stack: Addresses, tmp_path: Path) -> Iterator[Settings]:
 @contextmanager
 def own_settings(stack: Addresses, state_dir: Path, **more: Any) -> Iterator[Settings]:
     """Topics and a database of one's own, migrated, and their settings (`more`: further ones); all gone afterwards."""
-    spare = spare_prefix(stack.kafka, PARTITIONS)
-    name = spare.rstrip(".") if spare else f"t{uuid.uuid4().hex[:12]}"
+    name = f"t{uuid.uuid4().hex[:12]}"
     with database(stack.database_url, template_on(stack.database_url), name) as database_url:
         own = Settings(
             kafka=stack.kafka,
@@ -122,10 +133,9 @@ def own_settings(stack: Addresses, state_dir: Path, **more: Any) -> Iterator[Set
             **SECRETS,
             **more,
         )
-        if not spare:
-            in_own_loop(create_topics(own))
+        in_own_loop(create_topics(own))
         yield own
-        in_own_loop(give_back(own))
+        in_own_loop(delete_topics(own))
 
 
 def migrate(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from agents.engine.connection import client_options
 from runtime import tracing
-from runtime.away import Passing, Wait, passing
+from runtime.away import Passing, Wait, passing, set_within
 from runtime.quiet import without_logs
 from store import outbox
 from store.database import connect
@@ -194,7 +194,7 @@ async def keep_doing(
         else:
             wait.worked()
             if not stopping:
-                await _until(wake, every_s)
+                await set_within(wake, every_s)
         if stopping:
             return
 
@@ -212,10 +212,3 @@ async def _in_time(step: Callable[[], Coroutine[object, object, object]], stop: 
         working.cancel()
         stopping.cancel()
         await asyncio.wait({working}, timeout=LAST_S)
-
-
-async def _until(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from agents.letters.render import FOLDERS, Letters, Rendered, ours
 from agents.letters.smtp import Mailer, MailServer, Verdict
 from agents.letters.words import variables
 from runtime import metrics, tracing
-from runtime.away import passing
+from runtime.away import passing, set_within
 from scoring.decisions.backoff import retry_at
 from scoring.decisions.decide import Decision, decide
 from scoring.decisions.experiments import template_file
@@ -264,9 +264,7 @@ class Delivery:
         """Whether nobody of this round works any more; while somebody does, wait that long at most."""
         if not self._at_work:
             self._over.set()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._over.wait(), seconds)
-        return self._over.is_set()
+        return await set_within(self._over, seconds)
 
     async def _give_up_abandoned(self, count: DeliveryCount) -> None:
         async with self._pool.connection() as conn:

@@ -15,7 +15,7 @@ from agents.delivery.notes import Notes
 from agents.delivery.outbox import Sender, keep_doing
 from agents.delivery.round import Delivery, DeliveryCount
 from agents.letters.dkim_signing import unsafe_mail
-from runtime.away import Wait, passing
+from runtime.away import Wait, passing, set_within
 from store.database import Role, connect, open_pool
 
 if TYPE_CHECKING:
@@ -193,7 +193,4 @@ class _Service:
         await self._delivery.publish_outbox(self._send)
 
     async def _sleep(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
-        except TimeoutError:
-            return
+        await set_within(self._stop, seconds)

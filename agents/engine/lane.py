@@ -13,7 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
@@ -22,7 +22,7 @@ from faust.types import TP, EventT
 from agents.engine.failure import WorkerFailedError
 from agents.engine.record import Batch, Record
 from runtime import metrics
-from runtime.away import Passing, Wait
+from runtime.away import Passing, Wait, set_within
 
 logger = logging.getLogger(__name__)
 
@@ -355,8 +355,7 @@ class Lane:
             await self._changed.wait()
             return
         left = min(self._flush_at(), self._flush_urgent_at()) - time.monotonic()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), timeout=max(left, 0))
+        await set_within(self._changed, left)
 
     async def _add(self, event: BatchEvent, size: int) -> None:
         batch = cast("Batch", event.value)

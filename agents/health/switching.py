@@ -18,6 +18,7 @@ from aiokafka import TopicPartition
 from agents.cluster.rules_log import PARTITION, RULES, Switch
 from agents.health.handler import ScoringHandler
 from agents.health.telling import tell
+from runtime.away import set_within
 from topics.catalog import ACTIVITY, full_name
 
 if TYPE_CHECKING:
@@ -94,10 +95,7 @@ class Switcher:
                 self._engine.fail_stop("the switch of rules", error)
                 return
             self._follower.news.clear()
-            try:
-                await asyncio.wait_for(self._follower.news.wait(), LOOK_S)
-            except TimeoutError:
-                continue
+            await set_within(self._follower.news, LOOK_S)
 
     async def _look(self, lane: Lane) -> bool:
         """Do one turn of what a lane needs; whether it needs more."""

@@ -22,6 +22,7 @@ from api.dashboard.session import SignedIn, still_signed_in
 from api.limits import Limits
 from api.news import ANYBODY, AWAY, News, one_line
 from api.services import InServices, Services
+from runtime.away import set_within
 from store.people.coach import CHANNEL as COACH
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ async def changes(
             changed.clear()
             yield ServerSentEvent(event="here", data="", retry=RETRY_MS)
             while True:
-                has_changed = await _within(changed, CHECK_S)
+                has_changed = await set_within(changed, CHECK_S)
                 try:
                     good = await is_good()
                 except AWAY as error:
@@ -92,12 +93,6 @@ async def changes(
                     changed.clear()
                     yield ServerSentEvent(event="changed", data="")
                     await asyncio.sleep(pause_s)
-
-
-async def _within(changed: asyncio.Event, seconds: float) -> bool:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(changed.wait(), seconds)
-    return changed.is_set()
 
 
 def _news(request: Request, services: Services) -> News:

@@ -28,7 +28,7 @@ from cli.main import COMMANDS
 from embedded.registry import Addresses
 from runtime.settings import Settings, variable
 from tests.conftest import in_own_loop
-from tests.reference.spare_topics import delete_topics
+from tests.reference.topics import delete_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -29,7 +29,7 @@ from embedded.process import free_port
 from runtime.settings import Settings
 from tests.conftest import SECRETS, in_own_loop
 from tests.factories import cloudevent
-from tests.reference.spare_topics import delete_topics
+from tests.reference.topics import delete_topics
 from tests.store.databases import database
 from topics.partitioner import partition_of
 
