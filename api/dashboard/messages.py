@@ -119,6 +119,7 @@ async def message_list(
     """Single messages, due last first."""
     if not (template or status or reason):
         status = "sent"
+    variant = variant if template else ""  # a variant is one of a template
     now = to_time(services.clock.now_ms())
     today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
     since = today - timedelta(days=int(days) - 1)

@@ -19,7 +19,7 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from psycopg import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 from starlette.requests import Request
@@ -240,14 +240,28 @@ def span(milliseconds: int) -> str:
     return f"{amount}\N{NO-BREAK SPACE}{name}"
 
 
-def day_name(day: date) -> str:
-    """`5 Jan 2026`."""
+def day_name(day: date | str) -> str:
+    """`5 Jan 2026`, of a day or of a time as topics write it."""
+    if isinstance(day, str):
+        day = date.fromisoformat(day[:10])
     return f"{day.day} {day:%b %Y}"
 
 
 def tomorrow(now: datetime) -> str:
     """The least day of a field for days to come, UTC."""
     return (now.astimezone(UTC).date() + timedelta(days=1)).isoformat()
+
+
+def sentence(said: str) -> Markup:
+    """What a program says, as a sentence; what is in backticks as code."""
+    is_file = "." in said.partition(" ")[0].rstrip(".:,")
+    text = f"{said if is_file else said[:1].upper() + said[1:]}."
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)  # one that has no end
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
+    )
 
 
 def as_json(value: Any) -> Markup:
@@ -274,6 +288,7 @@ def _environment() -> Environment:
         "day": day_name,
         "exact": exact,
         "json": as_json,
+        "sentence": sentence,
         "phrase": words.phrase,
         "template_name": words.template_name,
     }

@@ -86,7 +86,7 @@ async def _of_bearer_token(request: Request, token: str) -> Caller:
     try:
         caller = await tokens.read(token)
     except TokenError as error:
-        raise SignInError(str(error)) from None
+        raise SignInError(str(error).partition(" (")[0]) from None
     except Problem as problem:
         if problem.status != HTTPStatus.FORBIDDEN:
             raise

@@ -141,7 +141,8 @@ def _of_call(call: Mapping[str, Any]) -> Entry:
         status = "task" if call["status"] == "scheduled" else words.CALL_STATUSES[call["status"]]
     details = [call["notes"]] if call["notes"] else []
     if call["scheduled_at"]:
-        details.insert(0, f"{call['scheduled_at'].astimezone(UTC):%a %d %b, %H:%M} UTC")
+        starts = call["scheduled_at"].astimezone(UTC)
+        details.insert(0, f"{starts:%a} {starts.day} {starts:%b, %H:%M} UTC")
     if call["outcome"]:
         details.append(words.OUTCOMES.get(call["outcome"], call["outcome"]))
     at = call["completed_at"] or call["created_at"]

@@ -80,7 +80,7 @@ SAID = {
     "held": "Messages to them are held. What falls due meanwhile is not sent later.",
     "released": "Messages to their go again.",
     "noted": "Your note is kept.",
-    "asked": "The message is in the queue. It stays for half a minute, and can be taken back until it leaves.",
+    "asked": "The message is in the queue, and can be taken back until it leaves.",
     "undone": "It is taken back: nothing was sent.",
     "left": "It could not be taken back: it had left already.",
     "decided": "There was nothing to take back: it was not sent. The timeline says why.",

@@ -216,7 +216,15 @@ def screenshot() -> Screenshot:
 
     async def take(page: Page, name: str, *, full_page: bool = False) -> Path:
         path = SCREENSHOTS / f"{name}.png"
+        seen = page.viewport_size
+        if full_page and seen and await page.locator("iframe").count():
+            # a frame that is out of sight is not painted, and stays empty on a picture of the whole page
+            height = await page.evaluate("document.documentElement.scrollHeight")
+            await page.set_viewport_size({"width": seen["width"], "height": height})
+            await page.wait_for_timeout(300)
         await page.screenshot(path=path, full_page=full_page, animations="disabled")
+        if seen and page.viewport_size != seen:
+            await page.set_viewport_size(seen)
         return path
 
     return take

@@ -197,7 +197,7 @@ async def test_a_condition_with_its_letters_is_added_tried_and_put_into_force_on
     in_force = await text.input_value()
     wrong = example["rules.toml"].replace("last_client_activity", "last_activity")
     await text.fill(f"{in_force}\n{wrong}")
-    await expect(changes).to_contain_text(re.compile(r"Rules\.toml, line \d+: condition clients_went_quiet"))
+    await expect(changes).to_contain_text(re.compile(r"rules\.toml, line \d+: condition clients_went_quiet"))
     await page.reload()
     await expect(text).to_have_value(re.compile('since = "last_activity"'))
     await text.fill(f"{in_force}\n{example['rules.toml']}")

@@ -154,7 +154,7 @@
       const edge = { critical: 39, at_risk: 69, healthy: 73 }[history.forecast.level];
       const reached = history.forecast.at <= end;
       datasets.push({
-        label: 'If nothing happens', borderColor: colour('quiet'), borderDash: [4, 4], borderWidth: 1.5, pointRadius: [0, reached ? 6 : 0],
+        label: 'If nothing happens', clip: false, borderColor: colour('quiet'), borderDash: [4, 4], borderWidth: 1.5, pointRadius: [0, reached ? 6 : 0],
         pointStyle: SHAPES[history.forecast.level], pointBackgroundColor: colour(history.forecast.level), pointBorderColor: colour('card'),
         data: [{ x: history.now, y: history.score }, { x: end, y: reached ? edge : history.score, why: `${LEVELS[history.forecast.level]} if nothing happens`, silence: true }],
       });
@@ -189,10 +189,14 @@
   const given = () => [...document.querySelectorAll('script[type="application/json"]')].map((element) => element.textContent).join();
   let drawn = given();
   draw();
+  function again() {
+    for (const canvas of document.querySelectorAll('canvas')) Chart.getChart(canvas)?.destroy();
+    draw();
+  }
   document.addEventListener('live:changed', () => {
     if (given() === drawn) return;
     drawn = given();
-    for (const canvas of document.querySelectorAll('canvas')) Chart.getChart(canvas)?.destroy();
-    draw();
+    again();
   });
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again);
 })();

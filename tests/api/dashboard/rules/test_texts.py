@@ -48,7 +48,7 @@ async def test_a_mistake_is_named_with_its_line_and_is_kept(desk: Desk) -> None:
         ),
         await desk.get(f"{TEXT}?file=rules.toml"),  # loaded again
     ):
-        assert f"Rules.toml, line {line}: condition q: there is no event type" in html.unescape(part.text)
+        assert f"rules.toml, line {line}: condition q: there is no event type" in html.unescape(part.text)
         assert "<ins>+ name = &#34;q&#34;</ins>" in part.text
     assert html.unescape(await desk.page(TEXT)).count(wrong) == 1
     assert "Your draft" in await desk.page("/dashboard/rules")
@@ -109,7 +109,7 @@ async def test_a_version_that_came_meanwhile_is_not_undone_by_an_older_text(
     await activated(settings, tmp_path, "a", "[levels]\nhealthy = 75\n")
     answer = await say(desk, "rules.toml", mine, act="activate", note="x", seen="1")
     assert answer.status_code == 409
-    assert "Rules.toml: version 1 came since" in answer.text
+    assert "rules.toml: version 1 came since" in answer.text
     assert (await say(desk, "rules.toml", mine, act="mine")).status_code == 303
     page = await desk.page(TEXT)
     assert "<code>rules.levels.healthy</code><br><del>75</del>" in page
