@@ -33,8 +33,12 @@ BASE = "en-GB"
 """The language outside the folders of languages."""
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+NO_BREAK_HYPHEN = "\N{NON-BREAKING HYPHEN}"
 _COUNTED = re.compile(r"(?<=\d) (?=[^\W\d_]|[%€£$])")
-_MARKUP = re.compile(r"(<(?:style|title)\b.*?</(?:style|title)>|<[^>]*>)", re.DOTALL)
+_DAY = re.compile(r"(?<=, )(\d{1,2}\.|[^\W\d_]{3,}) (?=(?<=\. )[^\W\d_]|(?<!\. )\d{1,2}\b)")
+_AFTER_A_LETTER = re.compile(r"(?<=\b[^\W\d_])-(?=[^\W\d_])")
+# What is copied, or read by no line, stays as it is written.
+_MARKUP = re.compile(r"(<(?:style|title|textarea)\b.*?</(?:style|title|textarea)>|<[^>]*>)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,9 @@ class Voice:
 
 
 def kept_together(text: str) -> str:
-    """The same text, its numbers on one line with what they count: `5 clients`, `15 Minuten`."""
-    return _COUNTED.sub(NO_BREAK, text)
+    """The same text, its numbers on one line with what they count, and `E-Mail` on one: `5 clients`, `1. Dezember`."""
+    of_days = _DAY.sub(rf"\1{NO_BREAK}", _COUNTED.sub(NO_BREAK, text))
+    return _AFTER_A_LETTER.sub(NO_BREAK_HYPHEN, of_days)
 
 
 def kept_together_in(html: str) -> str:

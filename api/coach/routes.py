@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID, uuid5
@@ -19,6 +20,7 @@ from api.coach.models import CallTimes, Coach, Feedback
 from api.coach.stream import HEARTBEAT_S, events
 from api.limits import Limits, too_often
 from api.news import News
+from api.pages import asked_language
 from api.problems import Problem, documented
 from api.services import InServices, Services
 from scoring.advice.coaching import page_name
@@ -59,12 +61,13 @@ async def read_coach(
     supplier_id: OwnSupplier,
     caller: AnyCaller,
     services: InServices,
+    request: Request,
     response: Response,
     page: Page = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Coach | Response:
     """Say all that the coach shows on a page."""
-    coach = await _read(services, caller, supplier_id, page)
+    coach = await _read(services, caller, supplier_id, page, request)
     if coach is None:
         raise no_such_supplier()
     headers = {"ETag": f'"{coach.cursor}"', "Cache-Control": "private, no-store"}
@@ -96,7 +99,7 @@ async def stream_coach(
     """Send what is new as server-sent events; `Last-Event-ID` (a cursor) says what the page has already."""
 
     async def read() -> Coach | None:
-        return await _read(services, caller, supplier_id, page)
+        return await _read(services, caller, supplier_id, page, request)
 
     if await read() is None:
         raise no_such_supplier()
@@ -157,13 +160,15 @@ async def call_times(supplier_id: OwnSupplier, caller: AnyCaller, services: InSe
     return CallTimes(times=[format_time(at) for at in found], timezone=zone, minutes=hours.minutes)
 
 
-async def _read(services: Services, caller: Caller, supplier_id: str, page: str | None) -> Coach | None:
+async def _read(
+    services: Services, caller: Caller, supplier_id: str, page: str | None, request: Request
+) -> Coach | None:
     now = services.clock.now_ms()
     async with services.transaction(caller) as conn:
         look = await store.look(conn, supplier_id, now)
     if look is None and not caller.is_staff:
         # Their token says that they exist; their first event is on its way, and its celebration finds them here.
-        look = store.NOBODY_YET
+        look = replace(store.NOBODY_YET, locale=asked_language(services.letters, request))
     return None if look is None else coach_of(look, page, now, services.policy.calls, services.letters)
 
 

@@ -5,7 +5,9 @@ GET shows, POST acts: mail gateways follow every link. What fits and what may ch
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -16,7 +18,7 @@ from agents.acts import calls as desk
 from agents.letters import invitation
 from agents.letters.links import Action, Linked, sign
 from api.pages import HEADERS
-from api.routes.linked import HTML, NO_SUCH_LINK, count, form_of, gone, held, show, themselves
+from api.routes.linked import HTML, NO_SUCH_LINK, LinkRoute, count, form_of, gone, held, show, themselves
 from api.services import InServices, Services
 from scoring.decisions import calls as rules
 from scoring.decisions.calls import INTERACTION_TYPES
@@ -33,12 +35,13 @@ if TYPE_CHECKING:
     from store.people.calls import Call
     from store.people.reader import Reader
 
-router = APIRouter(prefix="/e", tags=["links in emails"], responses=NO_SUCH_LINK)
+router = APIRouter(prefix="/e", tags=["links in emails"], responses=NO_SUCH_LINK, route_class=LinkRoute)
 
 CHOICES = 9
 """Times to choose from, and more if they ask."""
 MORE_CHOICES = 45
 LONGEST_NOTES = 300
+NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 _REASONS = {interaction: reason for reason, interaction in INTERACTION_TYPES.items()}
 _FORM: dict[str, Any] = {
     "requestBody": {
@@ -93,10 +96,10 @@ async def book(token: str, request: Request, services: InServices) -> Response:
             wish = await _wish(conn, linked, start, form)
             known = await store.find(conn, wish.call_id)
             if known is None and await _verdict(conn, services, start) != "free":
-                return await _choices(services, linked, reader, HTTPStatus.CONFLICT, problem="taken")
+                return await _choices(services, linked, reader, HTTPStatus.CONFLICT, form, problem="taken")
             booked = await desk.book(conn, wish, _actor(linked), now, services.policy)
     except desk.CallRefusedError:
-        return await _choices(services, linked, reader, HTTPStatus.CONFLICT, problem="full")
+        return await _choices(services, linked, reader, HTTPStatus.CONFLICT, form, problem="full")
     except TooOftenError:
         return show(services, "too_often", reader, HTTPStatus.TOO_MANY_REQUESTS)
     services.wake_publisher()
@@ -152,6 +155,7 @@ async def _choices(
     linked: Linked,
     reader: Reader,
     status: HTTPStatus = HTTPStatus.OK,
+    form: Mapping[str, str] = NOTHING_SAID,
     *,
     more: bool = False,
     problem: str = "",
@@ -165,6 +169,7 @@ async def _choices(
         "calls": known,
         "problem": "full" if len(ahead) >= OPEN_CALLS else problem,
         "minutes": services.policy.calls.minutes,
+        "notes": _notes(form),
     }
     return show(services, "book", reader, status, **variables)
 
@@ -240,7 +245,7 @@ async def _wish(conn: AsyncConnection, linked: Linked, start: int, form: dict[st
         preferred_times=(start,),
         reason=reason,
         urgency="medium",
-        notes=form.get("notes", "").strip()[:LONGEST_NOTES] or None,
+        notes=_notes(form) or None,
     )
 
 
@@ -275,6 +280,10 @@ def _actor(linked: Linked) -> Actor:
 
 def _call_id(linked: Linked) -> str:
     return linked.intervention_id
+
+
+def _notes(form: Mapping[str, str]) -> str:
+    return form.get("notes", "").strip()[:LONGEST_NOTES]
 
 
 def _time(form: dict[str, str]) -> int | None:

@@ -19,7 +19,7 @@ from agents.acts.consent import change_consent
 from agents.acts.events import tell
 from agents.letters.links import Action, Click, Linked, is_web_address, link, sign, verify, verify_click
 from agents.letters.words import CALL_PATH
-from api.routes.linked import HTML, NO_SUCH_LINK, count, form_of, gone, reader_of, show, themselves
+from api.routes.linked import HTML, NO_SUCH_LINK, LinkRoute, count, form_of, gone, reader_of, show, themselves
 from api.services import InServices, Services
 from runtime.keys import Keys
 from runtime.settings import STAND_IN
@@ -27,7 +27,7 @@ from scoring.decisions.consent import Consent, Wish
 from scoring.decisions.limits import TooOftenError
 from store.people import consent as store
 
-router = APIRouter(prefix="/e", tags=["links in emails"], responses=NO_SUCH_LINK)
+router = APIRouter(prefix="/e", tags=["links in emails"], responses=NO_SUCH_LINK, route_class=LinkRoute)
 
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """A transparent GIF of one pixel."""

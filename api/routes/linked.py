@@ -9,18 +9,24 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs
 
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from psycopg import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 
 from agents.letters.links import Linked, verify
 from api.auth import Caller
 from api.pages import asked_language, page
+from api.problems import RETRY_AFTER_S
+from api.services import services as services_of
 from scoring.decisions.feedback import Hit, HitKind, Rules
 from store.messages import feedback
 from store.people import reader as store
 from store.people.reader import Reader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from fastapi import Request, Response
 
     from agents.letters.links import Action
@@ -33,6 +39,31 @@ NO_SUCH_LINK: dict[int | str, dict[str, Any]] = {
     HTTPStatus.NOT_FOUND: {"description": "The link is none of ours, or is spoilt."} | HTML
 }
 LONGEST_FORM = 64 * 1024
+
+
+class LinkRoute(APIRoute):
+    """A route whose errors are pages too: in the browser's language, since nobody may be known just now."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the framework's own handler."""
+        handler = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except RequestValidationError:
+                return _unknown(request, "not_understood", HTTPStatus.UNPROCESSABLE_ENTITY)
+            except (OperationalError, InterfaceError, PoolTimeout) as error:
+                logger.warning(
+                    "a link's page failed because Postgres is away: %s", " ".join(str(error).split())
+                )
+                return away(request, HTTPStatus.SERVICE_UNAVAILABLE)
+            except Exception:
+                # The server logs it and hangs up; what it says before that is a page here.
+                request.state.error_page = away
+                raise
+
+        return handled
 
 
 class Held(NamedTuple):
@@ -77,6 +108,18 @@ def gone(services: Services, request: Request) -> Response:
     home = places.address("/dashboard") if services.settings.knows_the_product() else ""
     tag = asked_language(services.letters, request)
     return page(services.letters, "gone", tag, HTTPStatus.NOT_FOUND, home=home)
+
+
+def away(request: Request, status: HTTPStatus, _detail: str = "") -> Response:
+    """The page for what fails on our side."""
+    answer = _unknown(request, "away", status)
+    answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answer
+
+
+def _unknown(request: Request, name: str, status: HTTPStatus) -> Response:
+    letters = services_of(request).letters
+    return page(letters, name, asked_language(letters, request), status)
 
 
 async def count(services: Services, request: Request, linked: Linked, kind: HitKind, where: str) -> None:

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from agents.letters.names import first_name, readable
-from api.routes.linked import NO_SUCH_LINK, gone, held, show, themselves
+from api.routes.linked import NO_SUCH_LINK, LinkRoute, gone, held, show, themselves
 from api.services import InServices
 from scoring.advice.book import MILESTONES, book_of
 from store import milestones as store
 
-router = APIRouter(prefix="/e", tags=["links in emails"], responses=NO_SUCH_LINK)
+router = APIRouter(prefix="/e", tags=["links in emails"], responses=NO_SUCH_LINK, route_class=LinkRoute)
 
 
 @router.get("/milestone/{token}", response_class=HTMLResponse)

@@ -138,7 +138,7 @@ async def test_nobody_reads_at_risk_or_critical_or_a_grade(coach_of: MakeCoach) 
 
 
 async def test_a_message_is_shown_opened_and_used(coach_of: MakeCoach, world: World) -> None:
-    coach = await coach_of(**HEALTHY)
+    coach = await coach_of(**HEALTHY | {"features": []})
     row = await world.row(coach.supplier, "signed_up")
     await world.delivery().deliver_due()
 
@@ -231,7 +231,7 @@ async def test_a_time_that_was_given_away_meanwhile_brings_other_times(
     )  # fmt: skip
 
     await coach.card.get_by_role("button", name="Book the call").click()
-    await expect(coach.card.get_by_role("alert")).to_contain_text("These are free")
+    await expect(coach.card.get_by_role("alert")).to_contain_text("That time does not work")
     await coach.card.locator(".choice").first.click()
     await coach.card.get_by_role("button", name="Book the call").click()
 
@@ -254,7 +254,7 @@ async def test_a_time_of_their_own_that_does_not_work_brings_those_that_do(coach
     await coach.card.get_by_label("Day and time").fill("2027-01-02T03:00")  # a Saturday night
     await coach.card.get_by_role("button", name="Book the call").click()
 
-    await expect(coach.card.get_by_role("alert")).to_contain_text("These are free")
+    await expect(coach.card.get_by_role("alert")).to_contain_text("That time does not work")
     await expect(coach.card.locator(".choice")).to_have_count(4)
 
 

@@ -9,8 +9,6 @@ import pytest
 from playwright.async_api import Page, expect
 
 from agents.letters.links import sign
-from agents.letters.render import ours
-from api.pages import page as shown
 from tests.browser.test_coach_screens import NO_OVERFLOW, SIZES
 
 if TYPE_CHECKING:
@@ -144,5 +142,3 @@ async def test_what_they_say_after_a_press_looks_right(
     await page.route("**/spoilt", lambda each: each.continue_(headers={"Accept-Language": locale}))
     await page.goto(f"{api_url}/e/book/spoilt")
     await keep("gone")
-    await page.set_content(bytes(shown(ours(), "too_often", locale).body).decode())
-    await keep("too-often")

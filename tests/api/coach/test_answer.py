@@ -215,7 +215,7 @@ def test_a_message_whose_template_is_gone_is_left_out():
 
 def test_the_button_of_a_message_is_its_last_line():
     row = Message("11111111-1111-4111-8111-111111111111", "in_app_notification", "welcome")
-    (message,) = said(messages=(row,)).messages
+    (message,) = said(messages=(row,), snapshot=snapshot(features=[])).messages
     assert message.subject == "Welcome, Sarah"
     assert message.action is not None
     assert (message.action.text, message.action.url) == ("Bring your clients in", "/clients/import")

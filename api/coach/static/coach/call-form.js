@@ -73,8 +73,9 @@ export function callForm(client, zone, { onBooked, onBack }) {
       complain(WORDS.timeGone);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      complain(error.status === 0 || error.status >= 500 ? WORDS.failed : WORDS.timeGone);
-      if (error.status === 409 || error.status === 422) await load();
+      const isTime = error.status === 409 || error.status === 422;
+      complain(isTime ? WORDS.timeGone : error.status === 429 ? WORDS.tooOften : WORDS.failed);
+      if (isTime) await load();
     } finally {
       submit.disabled = false;
       submit.textContent = WORDS.book;

@@ -105,6 +105,7 @@ details[open] > summary::after { transform: translateY(2px) rotate(225deg); }
 .fold { border-block-start: 1px solid var(--line); margin-block-end: -10px; }
 .fold + .fold { margin-block-start: -8px; }
 .fold[open] { padding-block-end: 14px; }
+.fold > .button { margin-block-start: 10px; }
 .steps li { position: relative; display: flex; align-items: center; min-block-size: 36px; padding-inline-start: 30px; font-size: 15px; }
 .steps li::before { content: ""; position: absolute; inset-inline-start: 2px; inline-size: 18px; block-size: 18px; border: 2px solid var(--quiet); border-radius: 50%; }
 .steps li.done::before { border-color: var(--accent); background: var(--accent); }

@@ -274,7 +274,7 @@ export class SuccessCoach extends HTMLElement {
         await this.#client.changeConsent(wish);
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
-        return this.#say(WORDS.failed);
+        return this.#complain(WORDS.failed);
       }
       this.#go("main");
       return this.#load();
@@ -395,6 +395,12 @@ export class SuccessCoach extends HTMLElement {
     if (coach.messages.length > 0) this.#tellOnce("message_opened", coach.messages[0].id);
     else if (coach.tip) this.#tellOnce("tip_shown", coach.tip.id);
     if (coach.callOffer?.messageId) this.#tellOnce("message_opened", coach.callOffer.messageId);
+  }
+
+  /** Say below what they pressed that it did not work. */
+  #complain(words) {
+    this.#body.querySelector(".problem")?.remove();
+    this.#body.append(h("p", { class: "problem", role: "alert" }, words));
   }
 
   #say(words) {
