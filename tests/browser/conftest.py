@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ from tests.conftest import own_settings
 
 SCREENSHOTS = Path("build/screenshots")
 """Kept as artefacts; git ignores it."""
+EVERY_SCREEN = os.environ.get("SCREENS") == "all"
+"""Draw every state at every width, by day and by night, in every language (`make screens`), and not one of each."""
+SCHEMES = ("light", "dark") if EVERY_SCREEN else ("light",)
 SERIOUS = {"serious", "critical"}
 
 Screenshot = Callable[..., Awaitable[Path]]

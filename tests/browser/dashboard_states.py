@@ -23,7 +23,7 @@ from scoring.time import DAY, HOUR
 from store.database import Role, open_pool
 from tests.agents.delivery.world import World
 from tests.api.dashboard.conftest import add_changes
-from tests.browser.conftest import CheckAxe, Screenshot
+from tests.browser.conftest import EVERY_SCREEN, SCHEMES, CheckAxe, Screenshot
 from tests.browser.serving import free_ports, serving
 from tests.conftest import own_settings
 from topics.time import format_time
@@ -79,9 +79,9 @@ class Dashboard:
         """Take the pictures of the page as it is, or of `path`; axe finds nothing, and all fits the width."""
         if path is not None:
             await self.go(path)
-        for scheme in ("light", "dark"):
+        for scheme in SCHEMES:
             await self.page.emulate_media(color_scheme=cast("Any", scheme), reduced_motion="reduce")
-            for width, height in SIZES.items():
+            for width, height in SIZES.items() if EVERY_SCREEN else [(320, SIZES[320])]:
                 await self.page.set_viewport_size({"width": width, "height": height})
                 await self.page.evaluate("scrollTo(0, 0)")  # the bar is where it belongs
                 await self.take(self.page, f"state-{name}-{width}-{scheme}", full_page=whole)

@@ -16,6 +16,7 @@ from playwright.async_api import expect
 
 from scoring.time import DAY
 from tests.browser.coach_page import ALL_FEATURES, HEALTHY, CoachPage
+from tests.browser.conftest import EVERY_SCREEN, SCHEMES
 from tests.browser.test_coach import coach_of, reach
 from tests.browser.test_coach_screens import CUT_OFF, ENGLISH, NO_OVERFLOW, SIZES
 from tests.browser.test_link_page_states import no_time_free
@@ -43,7 +44,7 @@ TIMES = "**/call-times"
 BOOKING = "**/api/support/schedule-call"
 
 
-@pytest.fixture(params=["en-GB", "de"])
+@pytest.fixture(params=["en-GB", "de"] if EVERY_SCREEN else ["de"])
 def locale(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -61,7 +62,7 @@ async def keep(page: Page, locale: str, axe: CheckAxe, screenshot: Screenshot) -
     await page.add_init_script(HOST_SPEAKS.format(locale))
 
     async def kept(name: str) -> None:
-        for scheme in ("light", "dark"):
+        for scheme in SCHEMES:
             await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             await screenshot(page, f"coach-state-{name}-{locale}-320-{scheme}")
             await axe(page)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,12 +16,11 @@ from agents.letters.render import ours
 from agents.letters.sample import NOW, sample_call, sample_intervention, sample_states
 from agents.letters.words import variables
 from scoring.decisions.policy import Policy
-from tests.browser.conftest import CheckAxe, Screenshot
+from tests.browser.conftest import EVERY_SCREEN, CheckAxe, Screenshot
 from tests.browser.test_coach_screens import NO_OVERFLOW, SIZES
 from tests.templates.test_true_sentences import SETTINGS, VARIANTS
 
 POLICY = Policy.load()
-EVERY_SCREEN = os.environ.get("SCREENS") == "all"
 USUAL = "as usual"
 # A link within a sentence is as high as its line; every other is for a thumb.
 SMALL_TARGETS = """() => [...document.querySelectorAll('a:not(.body-link)')]

@@ -22,6 +22,7 @@ from scoring.decisions.calls import propose
 from scoring.decisions.limits import CALL_CHANGES, PREFERENCES
 from scoring.time import DAY, MINUTE
 from store.people import acts, calls
+from tests.browser.conftest import EVERY_SCREEN, SCHEMES
 from tests.browser.serving import free_ports, serving
 from tests.browser.test_coach_screens import NO_OVERFLOW, SIZES
 from tests.browser.test_link_pages import SMALL_TARGETS
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     Keep = Callable[[str, str], Awaitable[None]]
 
-LOCALES = ("en-GB", "en-US", "de-AT")
+LOCALES = ("en-GB", "en-US", "de-AT") if EVERY_SCREEN else ("de-AT",)
 FREE = "button[name=time]"
 WEEK = 7 * DAY
 OVER = "2020-01-07T10:00:00Z"
@@ -135,7 +136,7 @@ async def keep(links: Links, axe: CheckAxe, screenshot: Screenshot) -> Keep:
         said = " ".join((await page.locator("main").inner_text()).split())
         assert says in said, said
         assert await page.evaluate("document.documentElement.lang") == links.locale
-        for scheme in ("light", "dark"):
+        for scheme in SCHEMES:
             await page.emulate_media(color_scheme=scheme)
             await screenshot(page, f"page-{name}-{links.locale}-320-{scheme}", full_page=True)
             await axe(page)
