@@ -42,11 +42,11 @@ demo: $(UV)
 develop: $(UV)
 	@$(UV) sync --frozen --quiet --inexact
 
-# Most tests wait for something: three processes keep two cores busy. Files come in the order of their names, the quick and
-# pure ones last, so that all three end together. What is too dear for each change is in `test-long` and `chaos`. The
+# Most tests wait for something: four processes keep two cores busy. Files come in the order of their names, the quick and
+# pure ones last, so that all four end together. What is too dear for each change is in `test-long` and `chaos`. The
 # browser's tests share an event loop.
 test: lint browser tools
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/browser
+	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/browser
 	@$(BIN)/pytest -n 2 --dist loadfile tests/browser
 
 # The browser that tests/browser drives; its absence fails.

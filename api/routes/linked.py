@@ -36,7 +36,10 @@ logger = logging.getLogger(__name__)
 
 HTML: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}}
 NO_SUCH_LINK: dict[int | str, dict[str, Any]] = {
-    HTTPStatus.NOT_FOUND: {"description": "The link is none of ours, or is spoilt."} | HTML
+    HTTPStatus.NOT_FOUND: {"description": "The link is none of ours, or is spoilt."} | HTML,
+    HTTPStatus.UNPROCESSABLE_ENTITY: {"description": "What was asked for is not understood."} | HTML,
+    HTTPStatus.SERVICE_UNAVAILABLE: {"description": "Something of ours is away; `Retry-After` says when."}
+    | HTML,
 }
 LONGEST_FORM = 64 * 1024
 

@@ -41,6 +41,7 @@ def test_engines_end_with_the_state_of_a_sequential_fold(stack: Addresses) -> No
     assert all(len(row.runs) == 1 and row.rate > 0 for row in rows)
 
 
+@pytest.mark.long
 @pytest.mark.stack
 @pytest.mark.timeout(300)
 def test_every_engine_begins_with_what_is_known_of_suppliers(

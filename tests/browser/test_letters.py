@@ -41,8 +41,19 @@ def letters(locale: str) -> Iterator[Letter]:
     """Every letter in every state; those about calls as usual, and to somebody without a name or a zone."""
     for template, milestone in VARIANTS:
         row = sample_intervention(template.partition(".")[0], POLICY, milestone)
-        for state, supplier in sample_states(row.row.trigger, locale, POLICY).items():
-            words = variables(supplier, row, NOW, SETTINGS, ours(), template)
+        states = sample_states(row.row.trigger, locale, POLICY)
+        known, features = states[USUAL], [name for name, _ in POLICY.rules.features]
+        nearly = replace(known, snapshot=known.snapshot | {"features": features[:-1]})
+        asked = row._replace(requested=True, opening="You asked how others do it. This is how.")
+        again = row._replace(occurrence=2)
+        sent = [(state, supplier, row) for state, supplier in states.items()]
+        sent += [
+            ("asked for by an agent", known, asked),
+            ("again", known, again),
+            ("one step left", nearly, row),
+        ]
+        for state, supplier, sent_row in sent:
+            words = variables(supplier, sent_row, NOW, SETTINGS, ours(), template)
             name = "-".join(filter(None, (template, milestone)))
             yield Letter(name, state, ours().email(template, words).html)
     for template in CALL_TEMPLATES:

@@ -171,7 +171,7 @@ async def test_a_draft_goes_on_top_of_the_words_in_force(
     ("note", "changes", "complaint"),
     [
         ("x", {"caps__total": "few"}, "field &#39;total&#39;"),
-        ("x", {"hours__from": "21:00"}, "must be before `until`"),
+        ("x", {"hours__from": "21:00"}, "must be before <code>until</code>"),
         ("  ", {"caps__total": "2"}, "Say why, in the note"),
         ("x", {}, "The draft says what is in force already"),
     ],
