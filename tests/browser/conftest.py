@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ SCREENSHOTS = Path("build/screenshots")
 EVERY_SCREEN = os.environ.get("SCREENS") == "all"
 """Draw every state at every width, by day and by night, in every language (`make screens`), and not one of each."""
 SCHEMES = ("light", "dark") if EVERY_SCREEN else ("light",)
+LOOKS = list(product((320, 768, 1440), SCHEMES)) if EVERY_SCREEN else [(320, "dark"), (1440, "light")]
+"""The widths and colours in which whole pages are looked at."""
 SERIOUS = {"serious", "critical"}
 
 Screenshot = Callable[..., Awaitable[Path]]

@@ -44,7 +44,7 @@ def letters(locale: str) -> Iterator[Letter]:
         states = sample_states(row.row.trigger, locale, POLICY)
         known, features = states[USUAL], [name for name, _ in POLICY.rules.features]
         nearly = replace(known, snapshot=known.snapshot | {"features": features[:-1]})
-        asked = row._replace(requested=True, opening="You asked how others do it. This is how.")
+        asked = row._replace(requested=True)
         again = row._replace(occurrence=2)
         sent = [(state, supplier, row) for state, supplier in states.items()]
         sent += [

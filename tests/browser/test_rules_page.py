@@ -23,7 +23,7 @@ from runtime.settings import Settings
 from scoring.decisions.forecast import Counts, Forecast
 from tests.agents.activating import activate
 from tests.api.dashboard.rules.quiet_log import BEGINNING, events, profile, publish, sixty_days
-from tests.browser.conftest import CheckAxe, Screenshot
+from tests.browser.conftest import LOOKS, CheckAxe, Screenshot
 from tests.browser.serving import PATIENCE_S, free_ports, serving
 from tests.browser.test_dashboard import NO_OVERFLOW, SIZES
 from tests.cli.services.test_deliver import success
@@ -269,8 +269,7 @@ def _row_of(settings: Settings, supplier: str) -> tuple[int, str] | None:
         ).fetchone()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", SIZES)
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 async def test_it_looks_right(
     page: Page,
     open_as: Open,
@@ -289,8 +288,7 @@ async def test_it_looks_right(
     await page.goto(f"{rules_url}/dashboard/rules/draft?set=spacing.emails%3D{24 + width}h")
     await screenshot(page, f"dashboard-rules-draft-{width}-{scheme}", full_page=True)
     assert await page.evaluate(NO_OVERFLOW), "the draft is wider than the screen"
-    if width == max(SIZES):
-        await axe(page)
+    await axe(page)
     number = await other_words(rules_settings, tmp_path / "words", f"Seen at {width} px, {scheme}, & <well>.")
     pages = {
         "rules": "",
@@ -308,8 +306,7 @@ async def test_it_looks_right(
             await expect(page.frame_locator("iframe.phone").get_by_role("heading").first).to_be_visible()
         await screenshot(page, f"dashboard-{name}-{width}-{scheme}", full_page=True)
         assert await page.evaluate(NO_OVERFLOW), f"{name} is wider than the screen"
-        if width == max(SIZES):
-            await axe(page)
+        await axe(page)
 
 
 @pytest.mark.parametrize(("suppliers", "sent"), [(1_000, 715), (1_000, 1_400), (20, 14)])
