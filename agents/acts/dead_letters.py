@@ -67,7 +67,12 @@ class Letter:
             (self.value or b"").decode()
         except UnicodeDecodeError:
             return False
-        return len(self.value or b"") <= LONGEST_SHOWN
+        return not self.is_too_long
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether its value is longer than what can be mended here."""
+        return self.size > LONGEST_SHOWN
 
     @property
     def size(self) -> int:

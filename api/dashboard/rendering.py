@@ -85,7 +85,7 @@ class PageRoute(APIRoute):
                 detail = "an address or form had a value that it can't have; go back and try again"
                 return error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail)
             except (OperationalError, InterfaceError, PoolTimeout):
-                detail = "the database does not answer; this page tries again when you load it"
+                detail = "the database does not answer; load this page again in a moment"
                 return error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, detail)
             except Exception:
                 # The server logs it and hangs up; what it says before that is a page here.
@@ -183,8 +183,8 @@ def address(path: str, **query: Any) -> str:
 
 def relative(at: datetime, now: datetime) -> str:
     """How long ago, or how soon: `3 min ago`, `in 2 h`, `12 d ago`."""
-    distance = abs(now - at)
-    if distance < _MINUTE:
+    distance = now - at if at <= now else -((now - at) // _MINUTE * _MINUTE)  # what is ahead is begun minutes
+    if abs(now - at) < _MINUTE:
         return "now"
     if distance < _HOUR:
         amount = f"{distance // _MINUTE} min"

@@ -138,7 +138,7 @@ def _of_call(call: Mapping[str, Any]) -> Entry:
     name = words.CALLS.get(call["interaction_type"], words.phrase(call["interaction_type"]))
     status = "waits for a time" if call["status"] == "scheduled" and call["scheduled_at"] is None else None
     if call["interaction_type"] == "churn_prevention" and call["scheduled_at"] is None:
-        status = "task" if call["status"] == "scheduled" else words.CALL_STATUSES[call["status"]]
+        status = "to be called" if call["status"] == "scheduled" else words.CALL_STATUSES[call["status"]]
     details = [call["notes"]] if call["notes"] else []
     if call["scheduled_at"]:
         starts = call["scheduled_at"].astimezone(UTC)

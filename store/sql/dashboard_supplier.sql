@@ -19,15 +19,20 @@ SELECT id::text AS id, business_name, first_name FROM suppliers WHERE id = ANY(%
 
 -- name: history
 -- Changes of the score since `since` and the one before it, the newest first.
-(SELECT seq, at, score, risk_level AS level, causes FROM health_history
- WHERE supplier_id = %(supplier)s AND at >= %(since)s ORDER BY seq DESC LIMIT %(most)s)
-UNION ALL
-(SELECT seq, at, score, risk_level, causes FROM health_history
- WHERE supplier_id = %(supplier)s AND at < %(since)s ORDER BY seq DESC LIMIT 1)
+SELECT h.seq, h.at, h.score, h.causes, success_counted_as(h.risk_level, h.at, (
+    SELECT new_until FROM supplier_standings WHERE supplier_id = %(supplier)s)) AS level
+FROM (
+    (SELECT seq, at, score, risk_level, causes FROM health_history
+     WHERE supplier_id = %(supplier)s AND at >= %(since)s ORDER BY seq DESC LIMIT %(most)s)
+    UNION ALL
+    (SELECT seq, at, score, risk_level, causes FROM health_history
+     WHERE supplier_id = %(supplier)s AND at < %(since)s ORDER BY seq DESC LIMIT 1)) h
 
 -- name: changes
 -- Of the score and of the level; the end of being new is a change of level alone.
-SELECT coalesce(c.at, h.at) AS at, h.seq, h.score, coalesce(c.level, h.risk_level) AS level,
+SELECT coalesce(c.at, h.at) AS at, h.seq, h.score,
+    coalesce(c.level, success_counted_as(h.risk_level, h.at, (
+        SELECT new_until FROM supplier_standings WHERE supplier_id = %(supplier)s))) AS level,
     CASE WHEN c.at > h.at THEN '[]' ELSE h.causes END AS causes, c.previous, c.seq IS NOT NULL AS new_level
 FROM health_history h
 LEFT JOIN level_changes c ON c.supplier_id = h.supplier_id AND c.seq = h.seq

@@ -276,12 +276,12 @@ async def test_the_form_for_a_call(
     await choices.last.click()
     await coach.card.locator("input[type=datetime-local]").fill("2026-01-01T10:00")
     await book.click()
-    await expect(problem).to_contain_text(word("is over", "ist vorbei"))
+    await expect(problem).to_contain_text(word("has passed", "in der Vergangenheit"))
     await below("call-time-past")
     await choices.first.click()
     for wrong, name, words in (
         (fail, "failed", word("did not work", "nicht geklappt")),
-        (too_often, "too-often", word("very often", "sehr oft")),
+        (too_often, "too-often", word("Too many tries", "Zu viele Versuche")),
     ):
         await page.route(BOOKING, wrong)
         await book.click()
@@ -295,7 +295,7 @@ async def test_the_form_for_a_call(
     await expect(book).to_be_disabled()
     await below("call-booking")
     enough.set()
-    await expect(problem).to_contain_text(word("That time does not work", "Diese Zeit geht nicht"))
+    await expect(problem).to_contain_text(word("You asked for a call", "um ein Gespräch gebeten"))
     await expect(choices).to_have_count(1)
     await below("call-time-gone-none-free")
     await page.unroute(BOOKING)

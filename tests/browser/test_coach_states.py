@@ -60,7 +60,7 @@ async def test_with_nothing_to_say_it_says_nothing(coach_of: MakeCoach) -> None:
 
     await coach.pill.click()
 
-    await expect(coach.card.get_by_text("Nothing to do here. Carry on.")).to_be_visible()
+    await expect(coach.card.get_by_text("Nothing new at the moment. Carry on.")).to_be_visible()
 
 
 async def test_offline_it_keeps_what_it_knew_and_hears_later_what_it_missed(

@@ -43,7 +43,8 @@ def letters(locale: str) -> Iterator[Letter]:
         row = sample_intervention(template.partition(".")[0], POLICY, milestone)
         states = sample_states(row.row.trigger, locale, POLICY)
         known, features = states[USUAL], [name for name, _ in POLICY.rules.features]
-        nearly = replace(known, snapshot=known.snapshot | {"features": features[:-1]})
+        begun = {"features": features[:2], "clients": {"known": 5, "active": 2}}
+        nearly = replace(known, snapshot=known.snapshot | begun)
         asked = row._replace(requested=True)
         again = row._replace(occurrence=2)
         sent = [(state, supplier, row) for state, supplier in states.items()]

@@ -217,12 +217,12 @@ async def test_two_calls_are_the_most(links: Links, keep: Keep) -> None:
     her = await links.somebody()
     waiting = await links.call(her, None)
     await links.go("book", her)
-    await keep("book-waiting", in_words(links, "is waiting for a time", "wartet auf eine Zeit"))
+    await keep("book-waiting", in_words(links, "is waiting for a time", "steht noch nicht fest"))
     await links.call(her, await links.ahead(), interaction_type="technical_support")
     await links.page.locator(FREE).first.click()
     await keep("book-full", in_words(links, "You have 2", "Sie haben schon 2"))
     await links.go("call", her, waiting)
-    await keep("call-waiting", in_words(links, "needs a time", "braucht eine Zeit"))
+    await keep("call-waiting", in_words(links, "needs a time", "steht noch nicht fest"))
     await links.page.locator("button[value=cancel]").click()
     await keep(
         "call-cancelled-without-time",

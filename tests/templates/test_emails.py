@@ -247,7 +247,7 @@ def test_the_wording_knows_the_trade(vendor_type: str, says: str) -> None:
 
 def test_what_happened_while_they_were_away_is_told_and_nothing_else() -> None:
     told = email("we_miss_you").text
-    assert "A couple sent back a form, most recently on Monday 12 January." in " ".join(told.split())
+    assert "The latest form came back on Monday 12 January." in " ".join(told.split())
     assert "payment" not in told
     quiet = sample_supplier("no_login_7_days")
     quiet = replace(quiet, snapshot=quiet.snapshot | {"last_goals": {}})

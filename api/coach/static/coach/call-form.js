@@ -70,7 +70,7 @@ export function callForm(client, zone, { onBooked, onBack }) {
       if (call.confirmed) return onBooked(call);
       openCall = call.id;
       offer(call.proposedTimes);
-      complain(WORDS.timeGone);
+      complain(call.proposedTimes.length ? WORDS.timeGone : WORDS.asked);
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       const isTime = error.status === 409 || error.status === 422;
