@@ -209,11 +209,6 @@ def when(at: datetime | None, now: datetime) -> Markup:
     )
 
 
-def breakable(names: str) -> Markup:
-    """Names of conditions and the like, which a line may break after `:` and `_` rather than anywhere."""
-    return Markup("<wbr>").join(re.split(r"(?<=[:_])", names))
-
-
 def number(value: float | None) -> str:
     """`12,345`; a dash for none."""
     return NONE if value is None else f"{value:,.0f}"
@@ -287,7 +282,6 @@ def _environment() -> Environment:
     environment.filters |= {
         "number": number,
         "about": about,
-        "breakable": breakable,
         "points": points,
         "percent": percent,
         "span": span,
