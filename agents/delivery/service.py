@@ -153,7 +153,7 @@ class _Service:
                 self._publish.set()
                 self._tell.set()
                 if await self._wait_for_news(listener, await self._next_look_s()):
-                    await self._sleep(SETTLE_S)
+                    await set_within(self._stop, SETTLE_S)
                     async for _ in listener.notifies(timeout=0):
                         pass  # all of it is looked at now
 
@@ -191,6 +191,3 @@ class _Service:
     async def _publish_all(self) -> None:
         await self._send.connect()  # before there is anything to send, so that one who waits says for what
         await self._delivery.publish_outbox(self._send)
-
-    async def _sleep(self, seconds: float) -> None:
-        await set_within(self._stop, seconds)

@@ -183,9 +183,11 @@ def address(path: str, **query: Any) -> str:
 
 def relative(at: datetime, now: datetime) -> str:
     """How long ago, or how soon: `3 min ago`, `in 2 h`, `12 d ago`."""
-    distance = now - at if at <= now else -((now - at) // _MINUTE * _MINUTE)  # what is ahead is begun minutes
-    if abs(now - at) < _MINUTE:
+    distance = abs(now - at)
+    if distance < _MINUTE:
         return "now"
+    if at > now:
+        distance = -(-distance // _MINUTE) * _MINUTE  # up to the full minute: the day beside it says the same
     if distance < _HOUR:
         amount = f"{distance // _MINUTE} min"
     elif distance < 2 * _DAY:

@@ -42,7 +42,10 @@ SCREENSHOTS = Path("build/screenshots")
 EVERY_SCREEN = os.environ.get("SCREENS") == "all"
 """Draw every state at every width, by day and by night, in every language (`make screens`), and not one of each."""
 SCHEMES = ("light", "dark") if EVERY_SCREEN else ("light",)
-LOOKS = list(product((320, 768, 1440), SCHEMES)) if EVERY_SCREEN else [(320, "dark"), (1440, "light")]
+SIZES = {320: 640, 768: 1024, 1440: 900}
+"""Widths of a phone, a tablet and a laptop, and their heights."""
+NO_OVERFLOW = "() => document.documentElement.scrollWidth <= innerWidth"
+LOOKS = list(product(SIZES, SCHEMES)) if EVERY_SCREEN else [(320, "dark"), (1440, "light")]
 """The widths and colours in which whole pages are looked at."""
 SERIOUS = {"serious", "critical"}
 

@@ -23,13 +23,10 @@ from scoring.time import DAY, HOUR
 from store.database import Role, open_pool
 from tests.agents.delivery.world import World
 from tests.api.dashboard.conftest import add_changes
-from tests.browser.conftest import EVERY_SCREEN, SCHEMES, CheckAxe, Screenshot
+from tests.browser.conftest import EVERY_SCREEN, NO_OVERFLOW, SCHEMES, SIZES, CheckAxe, Screenshot
 from tests.browser.serving import free_ports, serving
 from tests.conftest import own_settings
 from topics.time import format_time
-
-SIZES = {320: 640, 768: 1024, 1440: 900}
-NO_OVERFLOW = "() => document.documentElement.scrollWidth <= innerWidth"
 
 
 def now_ms() -> int:

@@ -19,8 +19,8 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 from agents.letters.links import sign
 from runtime.settings import Settings
 from tests.agents.delivery.world import World
-from tests.browser.conftest import CheckAxe
-from tests.browser.test_dashboard import NO_OVERFLOW, SIZES, someone_at_risk
+from tests.browser.conftest import NO_OVERFLOW, SIZES, CheckAxe
+from tests.browser.test_dashboard import someone_at_risk
 from tests.browser.test_today import called_off, tagged, to_call
 
 KB = 1000

@@ -10,17 +10,15 @@ from playwright.async_api import expect
 
 from tests.agents.delivery.world import World
 from tests.browser.coach_page import CONGRATULATIONS
-from tests.browser.conftest import LOOKS, CheckAxe, Screenshot
+from tests.browser.conftest import LOOKS, NO_OVERFLOW, SIZES, CheckAxe, Screenshot
 from tests.browser.test_coach import MakeCoach, coach_of, reach
 
 __all__ = ["coach_of"]
 pytestmark = pytest.mark.usefixtures("no_console_errors")
 
-SIZES = {320: 640, 768: 1024, 1440: 900}
 ENGLISH = re.compile(
     r"\b(?:the|you|your|and|with|not|open|done|min|time|next|more|minutes|back|call|share)\b"
 )
-NO_OVERFLOW = "() => document.documentElement.scrollWidth <= innerWidth"
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)

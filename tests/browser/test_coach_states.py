@@ -15,9 +15,9 @@ from api.auth import sign
 from runtime.settings import Settings
 from tests.agents.delivery.world import World
 from tests.browser.coach_page import CONGRATULATIONS, HEALTHY, CoachPage
-from tests.browser.conftest import CheckAxe, Screenshot
+from tests.browser.conftest import NO_OVERFLOW, SIZES, CheckAxe, Screenshot
 from tests.browser.test_coach import MakeCoach, coach_of, reach
-from tests.browser.test_coach_screens import CUT_OFF, ENGLISH, NO_OVERFLOW, SIZES
+from tests.browser.test_coach_screens import CUT_OFF, ENGLISH
 
 __all__ = ["coach_of"]
 

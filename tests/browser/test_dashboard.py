@@ -15,14 +15,12 @@ from playwright.async_api import Browser, Page, expect
 from scoring.time import DAY, HOUR
 from tests.agents.delivery.world import World
 from tests.api.dashboard.conftest import add_changes
-from tests.browser.conftest import LOOKS, CheckAxe, Screenshot
+from tests.browser.conftest import LOOKS, NO_OVERFLOW, SIZES, CheckAxe, Screenshot
 from tests.browser.test_today import tagged
 from topics.time import format_time
 
 pytestmark = pytest.mark.usefixtures("no_console_errors")
 
-SIZES = {320: 640, 768: 1024, 1440: 900}
-NO_OVERFLOW = "() => document.documentElement.scrollWidth <= innerWidth"
 # A chart that is drawn has points that are not transparent.
 IS_DRAWN = """id => { const canvas = document.getElementById(id);
     return canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte > 0); }"""

@@ -22,9 +22,8 @@ from scoring.decisions.calls import propose
 from scoring.decisions.limits import CALL_CHANGES, PREFERENCES
 from scoring.time import DAY, MINUTE
 from store.people import acts, calls
-from tests.browser.conftest import EVERY_SCREEN, SCHEMES
+from tests.browser.conftest import EVERY_SCREEN, NO_OVERFLOW, SCHEMES, SIZES
 from tests.browser.serving import free_ports, serving
-from tests.browser.test_coach_screens import NO_OVERFLOW, SIZES
 from tests.browser.test_link_pages import SMALL_TARGETS
 from topics.time import format_time, parse_time
 
@@ -172,8 +171,8 @@ def in_words(links: Links, english: str, german: str) -> str:
 
 async def test_times_to_choose_from(links: Links, keep: Keep) -> None:
     """More of them, one taken meanwhile, of somebody whose zone nobody knows."""
-    her = await links.somebody()
-    booking = await links.go("book", her)
+    supplier = await links.somebody()
+    booking = await links.go("book", supplier)
     await links.page.goto(f"{booking}?more=1")
     await keep("book-more", in_words(links, "When suits you?", "Wann passt es Ihnen?"))
 
@@ -193,9 +192,9 @@ async def test_times_to_choose_from(links: Links, keep: Keep) -> None:
 
 
 async def test_no_time_is_free(links: Links, keep: Keep, no_time_free: Callable[[], Awaitable[None]]) -> None:
-    her = await links.somebody()
-    booked = await links.call(her, await links.ahead())
-    waiting = await links.call(her, None)
+    supplier = await links.somebody()
+    booked = await links.call(supplier, await links.ahead())
+    waiting = await links.call(supplier, None)
     another = await links.somebody()
     booking = await links.go("book", another)
     await no_time_free()
@@ -206,22 +205,22 @@ async def test_no_time_is_free(links: Links, keep: Keep, no_time_free: Callable[
     await keep("book-taken-none-free", nothing)
     await links.page.goto(booking)
     await keep("book-none-free", nothing)
-    await links.go("call", her, booked)
+    await links.go("call", supplier, booked)
     await links.page.goto(f"{links.page.url}?move=1")
     await keep("call-moving-none-free", nothing)
-    await links.go("call", her, waiting)
+    await links.go("call", supplier, waiting)
     await keep("call-waiting-none-free", nothing)
 
 
 async def test_two_calls_are_the_most(links: Links, keep: Keep) -> None:
-    her = await links.somebody()
-    waiting = await links.call(her, None)
-    await links.go("book", her)
+    supplier = await links.somebody()
+    waiting = await links.call(supplier, None)
+    await links.go("book", supplier)
     await keep("book-waiting", in_words(links, "is waiting for a time", "steht noch nicht fest"))
-    await links.call(her, await links.ahead(), interaction_type="technical_support")
+    await links.call(supplier, await links.ahead(), interaction_type="technical_support")
     await links.page.locator(FREE).first.click()
     await keep("book-full", in_words(links, "You have 2", "Sie haben schon 2"))
-    await links.go("call", her, waiting)
+    await links.go("call", supplier, waiting)
     await keep("call-waiting", in_words(links, "needs a time", "steht noch nicht fest"))
     await links.page.locator("button[value=cancel]").click()
     await keep(
@@ -232,9 +231,9 @@ async def test_two_calls_are_the_most(links: Links, keep: Keep) -> None:
 
 async def test_a_call_that_changed_meanwhile(links: Links, keep: Keep) -> None:
     """Its new time is taken, it is cancelled by an agent, it is over, it was moved too often."""
-    her = await links.somebody()
-    call = await links.call(her, await links.ahead())
-    address = await links.go("call", her, call)
+    supplier = await links.somebody()
+    call = await links.call(supplier, await links.ahead())
+    address = await links.go("call", supplier, call)
     await links.page.goto(f"{address}?move=1")
     await links.page.locator(FREE).first.evaluate("(one, over) => { one.value = over; }", OVER)
     await links.page.locator(FREE).first.click()
@@ -242,7 +241,7 @@ async def test_a_call_that_changed_meanwhile(links: Links, keep: Keep) -> None:
         "call-taken", in_words(links, "Nothing was changed; these are free.", "die folgenden sind frei.")
     )
 
-    await links.wear_out(her, CALL_CHANGES)
+    await links.wear_out(supplier, CALL_CHANGES)
     await links.page.locator(FREE).first.click()
     await keep("call-too-often", in_words(links, "very often today", "heute schon sehr oft"))
 
@@ -255,14 +254,16 @@ async def test_a_call_that_changed_meanwhile(links: Links, keep: Keep) -> None:
     assert in_words(links, "had any more", "zu haben") not in await links.page.inner_text("main")
 
     await links.go(
-        "call", her, await links.call(her, await links.ahead() - (10 + LOCALES.index(links.locale)) * WEEK)
+        "call",
+        supplier,
+        await links.call(supplier, await links.ahead() - (10 + LOCALES.index(links.locale)) * WEEK),
     )
     await keep("call-over", in_words(links, "This call is over", "Dieser Termin ist vorbei"))
 
 
 async def test_what_they_choose_to_hear(links: Links, keep: Keep) -> None:
-    her = await links.somebody()
-    address = await links.go("preferences", her)
+    supplier = await links.somebody()
+    address = await links.go("preferences", supplier)
     press = links.page.locator
     await press("button[value=pause]").click()
     await links.page.goto(address)
@@ -276,14 +277,14 @@ async def test_what_they_choose_to_hear(links: Links, keep: Keep) -> None:
     await keep(
         "preferences-emails_on", in_words(links, "We may send you emails again.", "Wir dürfen Ihnen wieder")
     )
-    await links.wear_out(her, PREFERENCES)
+    await links.wear_out(supplier, PREFERENCES)
     await press("button[value=pause]").click()
     await keep("too-often", in_words(links, "very often today", "heute schon sehr oft"))
     await links.page.goto(address)
     await press("button[value=all_off]").click()
     await links.page.goto(address)
     await keep("preferences-nothing", in_words(links, "We send you nothing", "Wir schicken Ihnen nichts"))
-    await links.go("unsubscribe", her)
+    await links.go("unsubscribe", supplier)
     await keep("unsubscribed-from-all", in_words(links, "You are unsubscribed", "Sie sind abgemeldet"))
 
 
@@ -291,12 +292,12 @@ async def test_each_milestone(links: Links, keep: Keep) -> None:
     """The one that the letter was about, with a business of a long name, and of somebody without one."""
     long = "The Very Long Name Of A Small Wedding Photography Studio & Daughters, Oxfordshire"
     for place, milestone in enumerate(ours().rules.milestones):
-        her = await links.somebody(business_name=(None, long, "Hochzeitsfotografie Grünwald")[place % 3])
+        supplier = await links.somebody(business_name=(None, long, "Hochzeitsfotografie Grünwald")[place % 3])
         [reached] = await links.world.query(
             "INSERT INTO success_milestones (id, supplier_id, milestone_type, achieved_at) "
-            "VALUES (gen_random_uuid(), %s, %s, '2026-03-02T10:00:00Z') RETURNING id::text AS id", her, milestone
+            "VALUES (gen_random_uuid(), %s, %s, '2026-03-02T10:00:00Z') RETURNING id::text AS id", supplier, milestone
         )  # fmt: skip
-        await links.go("milestone", her, reached["id"])
+        await links.go("milestone", supplier, reached["id"])
         await keep(f"milestone-{milestone}", in_words(links, "Congratulations", "Glückwunsch"))
     await links.page.route("**/e/**", lambda each: each.continue_(headers={"Accept-Language": links.locale}))
     await links.go("milestone", await links.somebody())

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from agents.letters.links import sign
-from tests.browser.test_coach_screens import NO_OVERFLOW, SIZES
+from tests.browser.conftest import NO_OVERFLOW, SIZES
 
 if TYPE_CHECKING:
     from runtime.settings import Settings

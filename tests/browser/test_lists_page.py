@@ -11,8 +11,8 @@ from playwright.async_api import Page, expect
 from scoring.time import DAY
 from tests.agents.delivery.world import World
 from tests.api.dashboard.conftest import add_changes
-from tests.browser.conftest import CheckAxe, Screenshot
-from tests.browser.test_dashboard import NO_OVERFLOW, SIZES, now_ms, sign_in
+from tests.browser.conftest import NO_OVERFLOW, SIZES, CheckAxe, Screenshot
+from tests.browser.test_dashboard import now_ms, sign_in
 
 __all__ = ["sign_in"]
 

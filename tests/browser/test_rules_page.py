@@ -23,9 +23,8 @@ from runtime.settings import Settings
 from scoring.decisions.forecast import Counts, Forecast
 from tests.agents.activating import activate
 from tests.api.dashboard.rules.quiet_log import BEGINNING, events, profile, publish, sixty_days
-from tests.browser.conftest import LOOKS, CheckAxe, Screenshot
+from tests.browser.conftest import LOOKS, NO_OVERFLOW, SIZES, CheckAxe, Screenshot
 from tests.browser.serving import PATIENCE_S, free_ports, serving
-from tests.browser.test_dashboard import NO_OVERFLOW, SIZES
 from tests.cli.services.test_deliver import success
 from tests.conftest import own_settings
 from tests.docs.test_rules_example import LETTERS

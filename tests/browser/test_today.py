@@ -13,13 +13,11 @@ from playwright.async_api import Locator, Page, expect
 
 from scoring.time import DAY
 from tests.agents.delivery.world import World
-from tests.browser.conftest import CheckAxe, Screenshot
+from tests.browser.conftest import NO_OVERFLOW, SIZES, CheckAxe, Screenshot
 from topics.time import format_time
 
 pytestmark = pytest.mark.usefixtures("no_console_errors")
 
-SIZES = {320: 640, 768: 1024, 1440: 900}
-NO_OVERFLOW = "() => document.documentElement.scrollWidth <= innerWidth"
 # What can be pressed in the rows, and is less than 44 px high.
 TOO_SMALL = """() => [...document.querySelectorAll('[data-row] :is(button, summary, .tel)')]
     .filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 43.9).map(one => one.textContent)"""

@@ -15,11 +15,10 @@ from replay.log.source import ArchiveSource, names
 from replay.simulator.simulate import population
 from replay.what_if.compare import added_and_removed, compare
 from replay.what_if.report_page import write_page
-from tests.browser.conftest import CheckAxe, Screenshot
+from tests.browser.conftest import SIZES, CheckAxe, Screenshot
 from tests.replay.logs import MONDAY, archive_of, logs_of
 
 THREE_SCREENS = 3 * 900
-SIZES = {320: 640, 768: 1024, 1440: 900}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg_pool import PoolTimeout
 
-from runtime.away import BackOff, Wait, passing, waiting
+from runtime.away import BackOff, Wait, passing, set_within, waiting
 from runtime.background import Background
 from runtime.logs import OncePerTrouble
 from scoring.backoff import doubled
@@ -195,3 +195,24 @@ def test_an_error_that_passes_is_a_line_without_a_traceback() -> None:
     assert logged([("agents.engine", "a batch failed", gone)]) == [
         "a batch failed (server closed the connection)"
     ]
+
+
+async def test_an_event_is_waited_for_as_long_as_said() -> None:
+    event = asyncio.Event()
+    assert not await set_within(event, 0)
+    assert not await set_within(event, -1)
+    asyncio.get_running_loop().call_soon(event.set)
+    assert await set_within(event, 60)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_cancellation_that_meets_the_event_is_not_forgotten(turns: int) -> None:
+    event = asyncio.Event()
+    task = asyncio.create_task(set_within(event, 60))
+    await asyncio.sleep(0)
+    event.set()
+    for _ in range(turns):  # of the loop, in which the news reaches whoever waits
+        await asyncio.sleep(0)
+    is_accepted = task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled() == is_accepted
