@@ -123,7 +123,7 @@ async def test_a_mail_server_that_refuses_is_an_alert_until_its_page_was_followe
             await until(lambda: "MailRefused" in firing(client))
 
             # the page: what does the server say? mend it, then try those again
-            await until(lambda: refusals(client)["5xx"] == MESSAGES)
+            await until(lambda: refusals(client).get("5xx") == MESSAGES)
             listed = await run(settings, "interventions", "list", "--status", "failed", "--json")
             assert listed["total"] == MESSAGES
             assert "5.7.1 relaying denied" in listed["interventions"][0]["last_error"]

@@ -160,14 +160,17 @@ async def _listen(process: Process, trial: Trial, job: bytes) -> None:
     """Hand the job over and take what comes; the input stays open, as its end ends the process."""
     if process.stdin is None or process.stdout is None:
         raise OSError("no pipes")
-    process.stdin.write(job)
-    await process.stdin.drain()
+    with contextlib.suppress(ConnectionError):  # it has died: its exit code says of what
+        process.stdin.write(job)
+        await process.stdin.drain()
     while line := await process.stdout.readline():
         said = json.loads(line)
         trial.read, trial.of = said.get("read", trial.read), said.get("of", trial.of)
         trial.result, trial.problem = said.get("result"), said.get("problem")
         if not trial.is_running:
             return
+    # Killing what has just died would take its exit code from asyncio, which says 255 then.
+    await process.wait()
 
 
 @router.get("/dashboard/rules/draft/trial")

@@ -111,6 +111,20 @@ async def test_a_trial_that_has_too_little_memory_says_so_and_holds_up_nobody(
     assert "success replay --config DIR" in (trial.problem or "")
 
 
+@pytest.mark.parametrize(("ends", "says"), [("os.kill(os.getpid(), 9)", "memory"), ("os._exit(3)", "log")])
+async def test_a_trial_that_falls_silent_before_it_ends_is_waited_for_and_its_end_called_what_it_was(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, ends: str, says: str
+) -> None:
+    line = f"import os, time; os.close(0); os.close(1); time.sleep(0.3); {ends}"
+    monkeypatch.setattr(trial_module, "COMMAND", (sys.executable, "-c", line))
+    version = version_of(load(), 0, "")
+    trial = await Trials(settings).start("emma", 0, version, version, version)
+    assert trial is not None
+    assert trial.task is not None
+    await trial.task
+    assert says in (trial.problem or "")
+
+
 async def test_a_draft_with_a_mistake_is_not_tried(desk: Desk, settings: Settings) -> None:
     await say(desk, "rules.toml", "levels = 1\n")
     assert (await desk.post(TRIAL)).status_code == 409
