@@ -11,6 +11,7 @@ import stat
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 STOP_TIMEOUT_S = 30.0
+ASK_AGAIN_S = 1.0
 POLL_S = 0.05
 # Below the range that systems hand out for outgoing connections, so that a port found free stays free.
 FREE_PORTS = range(20_000, 32_000)
@@ -166,19 +168,28 @@ def stop_process(name: str, record: ProcessRecord, *, with_signal: int = signal.
     if process is None:
         return False
     try:
-        process.send_signal(with_signal)
-        process.wait(STOP_TIMEOUT_S)
+        _end(process, with_signal)
     except psutil.NoSuchProcess:
         return True
-    except psutil.TimeoutExpired:
-        for member in [*process.children(recursive=True), process]:
-            member.kill()
-        process.wait(STOP_TIMEOUT_S)
     except psutil.AccessDenied:
         raise StackError(
             f"{name} (process {record.pid}) belongs to another user: stop it as that user"
         ) from None
     return True
+
+
+def _end(process: psutil.Process, with_signal: int) -> None:
+    """Ask a process to end, again and again: while it starts it may be deaf to it. Then kill it and its children."""
+    until = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < until:
+        process.send_signal(with_signal)
+        with suppress(psutil.TimeoutExpired):
+            process.wait(ASK_AGAIN_S)
+            return
+    for member in [*process.children(recursive=True), process]:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait(STOP_TIMEOUT_S)
 
 
 def set_aside(folder: Path) -> Path | None:

@@ -13,7 +13,8 @@ class Hand:
         self.steps = 0
 
     async def press(self, *keys: str) -> None:
-        """Press keys, one after the other."""
+        """Press keys, one after the other, on a page whose scripts listen by now."""
+        await self.page.wait_for_load_state()
         for key in keys:
             self.steps += 1
             await self.page.keyboard.press(key)

@@ -32,11 +32,6 @@ def wait_until(what: str, met: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def _ignore_ctrl_c() -> None:
-    """What a shell without job control does to a command that it is given with `&`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 @pytest.mark.parametrize("background", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_terminated_stops_its_stack(
@@ -44,13 +39,14 @@ def test_a_run_that_is_terminated_stops_its_stack(
 ) -> None:
     (tmp_path / "empty.jsonl").write_bytes(b"")
     folder = tmp_path / "a-stack"
-    command = [sys.executable, "-c", "from cli.main import main; main()"]
+    # A shell without job control makes what it starts with `&` deaf to Ctrl-C.
+    deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); " if background else ""
+    command = [sys.executable, "-c", f"{deaf}from cli.main import main; main()"]
     started = subprocess.Popen(
         [*command, "run", str(tmp_path / "empty.jsonl"), "--data", str(folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_ignore_ctrl_c if background else None,
     )
     wait_until("no stack was started", lambda: processes_of(folder))
     started.send_signal(number)
