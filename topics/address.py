@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import NamedTuple
 
 import idna
@@ -66,6 +67,7 @@ def parse_address(text: str) -> MailAddress:
     return address
 
 
+@lru_cache(maxsize=4096)
 def domain_to_ascii(domain: str) -> str:
     """Write a domain as DNS and SMTP know it: `müller.example` is `xn--mller-kva.example`; ValueError if it is none."""
     try:
