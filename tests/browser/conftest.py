@@ -20,7 +20,7 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from api.app import build_app
 from api.auth import Role, sign
@@ -47,6 +47,9 @@ SIZES = {320: 640, 768: 1024, 1440: 900}
 NO_OVERFLOW = "() => document.documentElement.scrollWidth <= innerWidth"
 LOOKS = list(product(SIZES, SCHEMES)) if EVERY_SCREEN else [(320, "dark"), (1440, "light")]
 """The widths and colours in which whole pages are looked at."""
+MOST_MS = 20_000
+"""How long a test waits for what it looks for, on a machine that is busy with something else."""
+expect.set_options(timeout=MOST_MS)
 SERIOUS = {"serious", "critical"}
 
 Screenshot = Callable[..., Awaitable[Path]]
@@ -176,7 +179,7 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     made = await browser.new_context(
         viewport={"width": 1440, "height": 900}, locale="en-GB", timezone_id="Europe/London"
     )
-    made.set_default_timeout(20_000)
+    made.set_default_timeout(MOST_MS)
     yield made
     await made.close()
 
