@@ -23,6 +23,7 @@ from embedded.errors import StackError, StackUsageError
 from embedded.kafka import Kafka
 from embedded.postgres import AT_ONCE, LEFT_BEHIND, LEFT_BEHIND_S, SHUTDOWN, Postgres
 from embedded.process import (
+    POLL_S,
     Cancelled,
     Command,
     free_port,
@@ -152,7 +153,7 @@ class Stack:
                 ports = {name: record.port for name, record in self._record.processes.items()}
                 self._stop_processes(set(self._record.processes) - before)
                 if not self.ephemeral:  # the next start has the same addresses
-                    self._record.ports = ports
+                    self._record.ports |= ports
                     self._record.save(self.data_dir)
                 if self.ephemeral and not before:
                     self._remove_data()  # its logs stay, the error names them
@@ -223,8 +224,8 @@ class Stack:
     def _start_all(self) -> None:
         """Start the three side by side; the first failure gives up the others."""
         with ThreadPoolExecutor(max_workers=len(self.services), thread_name_prefix="stack") as pool:
-            starts = [pool.submit(self._start_service, service) for service in self.services]
             try:
+                starts = [pool.submit(self._start_service, service) for service in self.services]
                 wait(starts, return_when=FIRST_EXCEPTION)
             finally:
                 self._cancel.set()  # reached on success too, when nobody waits any more
@@ -270,6 +271,8 @@ class Stack:
 
     def _start_on(self, service: Service, port: int) -> None:
         """Start it on `port`; PortTakenError if somebody took that between our look and its start."""
+        if self._cancel.is_set():
+            raise Cancelled
         record, child = spawn(service.command(port), port)
         self._children.append(child)
         with self._record_lock:
@@ -278,6 +281,11 @@ class Stack:
         try:
             # Alive by the child: in the record's eyes a program has no command line for its first moment.
             self._await(service, record, lambda: child.poll() is None, START_TIMEOUT_S)
+        except Cancelled:
+            # Ctrl-C while this thread was begun leaves it running when all that was known by then has been stopped.
+            self._record.ports[service.name] = port
+            self._stop_processes({service.name})
+            raise
         except StackError as error:
             if child.poll() is not None and not is_free(port):
                 raise PortTakenError(f"port {port} was taken while {service.title} started") from error
@@ -320,13 +328,17 @@ class Stack:
 
     def _stop_process(self, name: str) -> bool:
         signals = ROUGHLY if self._record.ephemeral else GENTLY
-        record = self._record.processes[name]
+        record = self._record.processes.get(name)
+        if record is None:
+            return False
+        child = next((each for each in self._children if each.pid == record.pid), None)
+        while child is not None and child.poll() is None and record.find() is None:
+            time.sleep(POLL_S)  # it is about to become the program that it is to be
         alive = stop_process(name, record, with_signal=signals.get(name, signal.SIGTERM))
-        for child in self._children:
-            if child.pid == record.pid:
-                child.wait()
+        if child is not None:
+            child.wait()
         with self._record_lock:
-            del self._record.processes[name]
+            self._record.processes.pop(name, None)
         return alive
 
     def _throw_away(self, record: StackRecord) -> None:

@@ -8,6 +8,7 @@ import smtplib
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -230,6 +231,29 @@ def test_an_ephemeral_stack_leaves_nothing_behind() -> None:
     assert not folder.exists()
     assert not any(map(psutil.pid_exists, processes.values()))
     assert not is_embedded(addresses["kafka"], addresses["database_url"])
+
+
+@pytest.mark.parametrize("begun", [1, 2, 3])
+def test_ctrl_c_while_the_servers_are_begun_leaves_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: int
+) -> None:
+    starts: list[threading.Thread] = []
+    begin = threading.Thread.start
+
+    def begin_interrupted(thread: threading.Thread) -> None:
+        begin(thread)
+        if thread.name.startswith("stack"):
+            starts.append(thread)
+            if len(starts) == begun:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", begin_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Stack(tmp_path, ephemeral=True).start()
+    for thread in starts:
+        thread.join(60)
+    left = [each.info["cmdline"] for each in psutil.process_iter(["cmdline"])]
+    assert not [words for words in left if str(tmp_path) in " ".join(words or [])]
 
 
 def test_an_ephemeral_stack_is_refused_where_a_lasting_one_lives(stopped: Path) -> None:
