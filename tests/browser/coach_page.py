@@ -58,12 +58,14 @@ class CoachPage:
         await self.page.locator(f"success-coach[data-state={state}]").wait_for(state="attached")
 
 
-async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any:
+async def until(
+    condition: Callable[[], Awaitable[Any]], seconds: float = 20, *, pause_s: float = 0.03
+) -> Any:
     """Poll a condition until it gives something; what it gave."""
     deadline = time.monotonic() + seconds
     while not (found := await condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(pause_s)
     return found
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
@@ -32,27 +30,28 @@ from scoring.decisions.policy import Policy
 from store.database import Role as DatabaseRole
 from store.database import open_pool
 from tests.agents.delivery.world import World
+from tests.browser.axe_core import run_axe
 from tests.browser.chromium import NoBrowserError, find_chromium
+from tests.browser.pictures import EVERY_SCREEN, SCREENS, SCREENSHOTS, picture
 from tests.browser.serving import PATIENCE_S, free_ports, serving
 from tests.cli.services.test_deliver import success
 from tests.conftest import own_settings
 
-SCREENSHOTS = Path("build/screenshots")
-"""Kept as artefacts; git ignores it."""
-EVERY_SCREEN = os.environ.get("SCREENS") == "all"
-"""Draw every state at every width, by day and by night, in every language (`make screens`), and not one of each."""
-SCHEMES = ("light", "dark") if EVERY_SCREEN else ("light",)
+BOTH: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+SCHEMES = BOTH if EVERY_SCREEN else BOTH[:1]
 SIZES = {320: 640, 768: 1024, 1440: 900}
 """Widths of a phone, a tablet and a laptop, and their heights."""
 NO_OVERFLOW = "() => document.documentElement.scrollWidth <= innerWidth"
-LOOKS = list(product(SIZES, SCHEMES)) if EVERY_SCREEN else [(320, "dark"), (1440, "light")]
+LOOKS: list[tuple[int, Literal["light", "dark"]]] = (
+    list(product(SIZES, SCHEMES)) if EVERY_SCREEN else [(320, "dark"), (1440, "light")]
+)
 """The widths and colours in which whole pages are looked at."""
 MOST_MS = 20_000
 """How long a test waits for what it looks for, on a machine that is busy with something else."""
 expect.set_options(timeout=MOST_MS)
 SERIOUS = {"serious", "critical"}
 
-Screenshot = Callable[..., Awaitable[Path]]
+Screenshot = Callable[..., Awaitable[None]]
 CheckAxe = Callable[..., Awaitable[None]]
 
 
@@ -210,11 +209,11 @@ def axe() -> CheckAxe:
     """A check: no serious or critical violation is found by axe-core (await it with the page)."""
 
     async def check(page: Page, context: Any = None) -> None:
-        results = await Axe().run(page, context=context)
+        violations, _ = await run_axe(page, context)
         found = [
             f"{each['impact']}: {each['id']}, {each['help']}: "
             + "; ".join(str(node["target"]) + " " + node["html"][:200] for node in each["nodes"])
-            for each in results.response["violations"]
+            for each in violations
             if each["impact"] in SERIOUS
         ]
         assert found == [], "\n".join(found)
@@ -224,20 +223,11 @@ def axe() -> CheckAxe:
 
 @pytest.fixture(scope="session")
 def screenshot() -> Screenshot:
-    """Pictures kept in build/screenshots: await it with the page and a name such as `coach-open-320`."""
+    """Pictures kept in build/screenshots, if they are asked for: await it with the page and a name (`coach-320`)."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
-    async def take(page: Page, name: str, *, full_page: bool = False) -> Path:
-        path = SCREENSHOTS / f"{name}.png"
-        seen = page.viewport_size
-        if full_page and seen and await page.locator("iframe").count():
-            # a frame that is out of sight is not painted, and stays empty on a picture of the whole page
-            height = await page.evaluate("document.documentElement.scrollHeight")
-            await page.set_viewport_size({"width": seen["width"], "height": height})
-            await page.wait_for_timeout(300)
-        await page.screenshot(path=path, full_page=full_page, animations="disabled")
-        if seen and page.viewport_size != seen:
-            await page.set_viewport_size(seen)
-        return path
+    async def take(page: Page, name: str, *, full_page: bool = False) -> None:
+        if SCREENS:
+            await picture(page, SCREENSHOTS / f"{name}.png", full_page=full_page)
 
     return take

@@ -23,8 +23,10 @@ from scoring.time import DAY, HOUR
 from store.database import Role, open_pool
 from tests.agents.delivery.world import World
 from tests.api.dashboard.conftest import add_changes
-from tests.browser.conftest import EVERY_SCREEN, NO_OVERFLOW, SCHEMES, SIZES, CheckAxe, Screenshot
+from tests.browser.conftest import NO_OVERFLOW, SCHEMES, SIZES, CheckAxe, Screenshot
+from tests.browser.pictures import EVERY_SCREEN
 from tests.browser.serving import free_ports, serving
+from tests.browser.signing_in import let_in, open_as
 from tests.conftest import own_settings
 from topics.time import format_time
 
@@ -62,11 +64,12 @@ class Dashboard:
     token: Callable[..., str]
 
     async def sign_in(self, agent: str = "emma") -> None:
-        """Sign an agent in at the login, as they do it."""
-        await self.page.goto(f"{self.url}/dashboard/login")
-        await self.page.get_by_label("Your token").fill(self.token("agent", agent))
-        await self.page.get_by_role("button", name="Sign in").click()
-        await self.page.get_by_role("heading", name="Today", exact=True).wait_for()
+        """Let an agent in, before *Today*."""
+        await open_as(self.page, self.url, self.token("agent", agent))
+
+    async def let_in(self) -> None:
+        """Let Emma in, before any page."""
+        await let_in(self.page.context, self.url, self.token("agent", "emma"))
 
     async def go(self, path: str = "") -> None:
         """Load a page."""

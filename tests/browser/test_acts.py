@@ -13,6 +13,7 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.agents.delivery.world import World
 from tests.browser.hand import Hand
+from tests.browser.signing_in import let_in
 from tests.browser.test_dashboard import someone_at_risk
 from tests.browser.test_lists_page import in_a_trade
 from tests.browser.test_today import called_off, to_call
@@ -216,10 +217,7 @@ async def test_an_act_takes_no_more_than_it_is_said_to(
     page: Page, api_url: str, world: World, token: Callable[..., str], act: str, by: str
 ) -> None:
     agent = f"agent {uuid4().hex[:6]}"
-    await page.goto(f"{api_url}/dashboard")
-    await page.get_by_label("Your token").fill(token("agent", agent))
-    await page.get_by_role("button", name="Sign in").click()
-    await expect(page.get_by_role("heading", name="Today", exact=True)).to_be_visible()
+    await let_in(page.context, api_url, token("agent", agent))
     desk = Desk(page, world, api_url, agent, Hand(page), by == "keys")
     await DOING[act](desk)
     await called_off(world, *desk.called)

@@ -16,7 +16,8 @@ from playwright.async_api import expect
 
 from scoring.time import DAY
 from tests.browser.coach_page import ALL_FEATURES, HEALTHY, CoachPage
-from tests.browser.conftest import EVERY_SCREEN, NO_OVERFLOW, SCHEMES, SIZES
+from tests.browser.conftest import NO_OVERFLOW, SCHEMES, SIZES
+from tests.browser.pictures import EVERY_SCREEN
 from tests.browser.test_coach import coach_of, reach
 from tests.browser.test_coach_screens import CUT_OFF, ENGLISH
 from tests.browser.test_link_page_states import no_time_free

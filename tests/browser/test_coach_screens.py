@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from tests.agents.delivery.world import World
 from tests.browser.coach_page import CONGRATULATIONS
-from tests.browser.conftest import LOOKS, NO_OVERFLOW, SIZES, CheckAxe, Screenshot
+from tests.browser.conftest import BOTH, LOOKS, NO_OVERFLOW, SIZES, CheckAxe, Screenshot
 from tests.browser.test_coach import MakeCoach, coach_of, reach
 
 __all__ = ["coach_of"]
@@ -96,7 +96,7 @@ async def test_german_words_fit(
         texts.append(await coach.element.evaluate("(one) => one.shadowRoot.textContent"))
         for width in (320, 1440):
             await page.set_viewport_size({"width": width, "height": SIZES[width]})
-            for scheme in ("light", "dark"):
+            for scheme in BOTH:
                 await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 await screenshot(page, f"coach-de-{name}-{width}-{scheme}")
             assert await page.evaluate(NO_OVERFLOW), f"{name} is wider than the screen"

@@ -15,7 +15,8 @@ from api.auth import sign
 from runtime.settings import Settings
 from tests.agents.delivery.world import World
 from tests.browser.coach_page import CONGRATULATIONS, HEALTHY, CoachPage
-from tests.browser.conftest import NO_OVERFLOW, SIZES, CheckAxe, Screenshot
+from tests.browser.conftest import BOTH, NO_OVERFLOW, SIZES, CheckAxe, Screenshot
+from tests.browser.pictures import EVERY_SCREEN
 from tests.browser.test_coach import MakeCoach, coach_of, reach
 from tests.browser.test_coach_screens import CUT_OFF, ENGLISH
 
@@ -202,7 +203,7 @@ OTHERWISE: dict[str, tuple[str, dict[str, Any]]] = {
 """State of the screens below -> that of the element, and what the API's answer says otherwise."""
 
 
-@pytest.mark.parametrize("locale", ["en-GB", "de"])
+@pytest.mark.parametrize("locale", ["en-GB", "de"] if EVERY_SCREEN else ["de"])
 async def test_each_further_state_looks_right(
     coach_of: MakeCoach, context: BrowserContext, axe: CheckAxe, screenshot: Screenshot, locale: str
 ) -> None:
@@ -236,7 +237,7 @@ async def test_each_further_state_looks_right(
 
     async def keep(name: str) -> None:
         texts.append(await coach.element.evaluate("(one) => one.shadowRoot.textContent"))
-        for scheme in ("light", "dark"):
+        for scheme in BOTH:
             await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             await screenshot(page, f"coach-state-{name}-{locale}-320-{scheme}")
             await axe(page)

@@ -15,7 +15,10 @@ from playwright.async_api import Browser, Page, expect
 from scoring.time import DAY, HOUR
 from tests.agents.delivery.world import World
 from tests.api.dashboard.conftest import add_changes
+from tests.browser.coach_page import until
 from tests.browser.conftest import LOOKS, NO_OVERFLOW, SIZES, CheckAxe, Screenshot
+from tests.browser.pictures import EVERY_SCREEN
+from tests.browser.signing_in import let_in, open_as, sign_in_by_hand
 from tests.browser.test_today import tagged
 from topics.time import format_time
 
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_console_errors")
 # A chart that is drawn has points that are not transparent.
 IS_DRAWN = """id => { const canvas = document.getElementById(id);
     return canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte > 0); }"""
-SignIn = Callable[[], Awaitable[None]]
+SignIn = Callable[..., Awaitable[None]]
 
 
 def now_ms() -> int:
@@ -33,15 +36,8 @@ def now_ms() -> int:
 
 @pytest.fixture
 def sign_in(page: Page, api_url: str, token: Callable[..., str]) -> SignIn:
-    """Sign an agent in at the login, as they do it."""
-
-    async def signed_in() -> None:
-        await page.goto(f"{api_url}/dashboard")
-        await page.get_by_label("Your token").fill(token("agent", "emma"))
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("heading", name="Today", exact=True)).to_be_visible()
-
-    return signed_in
+    """Let an agent in and load a page: *Today*, unless another is named."""
+    return lambda path="": open_as(page, api_url, token("agent", "emma"), path)
 
 
 async def someone_at_risk(world: World, name: str, churn_probability: float = 0.9) -> str:
@@ -86,10 +82,10 @@ async def someone_at_risk(world: World, name: str, churn_probability: float = 0.
 
 
 async def test_from_the_call_list_to_a_call_that_is_booked(
-    page: Page, world: World, sign_in: SignIn, screenshot: Screenshot
+    page: Page, api_url: str, world: World, token: Callable[..., str], screenshot: Screenshot
 ) -> None:
     await someone_at_risk(world, "Amber & Ash Films", churn_probability=0.99)
-    await sign_in()
+    await sign_in_by_hand(page, api_url, token("agent", "emma"))
     calls = page.get_by_role("region", name="Suggested calls")
     await expect(calls.get_by_text(re.compile("last logged in on")).first).to_be_visible()
     await calls.get_by_role("link", name="Amber & Ash Films").click()
@@ -103,11 +99,10 @@ async def test_from_the_call_list_to_a_call_that_is_booked(
 
 
 async def test_a_letter_is_seen_changed_sent_and_taken_back(
-    page: Page, api_url: str, world: World, sign_in: SignIn, screenshot: Screenshot
+    page: Page, world: World, sign_in: SignIn, screenshot: Screenshot
 ) -> None:
     supplier_id = await someone_at_risk(world, "Larch & Lace")
-    await sign_in()
-    await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
+    await sign_in(f"/suppliers/{supplier_id}")
     await page.get_by_role("region", name="Write").get_by_role("link", name="Quick win").click()
     letter = page.frame_locator("iframe[name=letter]")
     lines = page.get_by_label("First lines, in your words")
@@ -143,10 +138,9 @@ async def test_without_scripts_the_letter_is_shown_at_a_click(
     await page.close()
 
 
-async def test_hold_and_note_from_their_page(page: Page, api_url: str, world: World, sign_in: SignIn) -> None:
+async def test_hold_and_note_from_their_page(page: Page, world: World, sign_in: SignIn) -> None:
     supplier_id = await someone_at_risk(world, "Fern & Fiddle")
-    await sign_in()
-    await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
+    await sign_in(f"/suppliers/{supplier_id}")
     timeline = page.get_by_role("region", name="Timeline")
     await page.get_by_label("For the team").fill("Prefers mornings.")
     await page.get_by_role("button", name="Keep note").click()
@@ -174,12 +168,9 @@ async def test_a_slash_searches_and_arrows_choose(page: Page, world: World, sign
     await expect(page.get_by_role("heading", name="Quince & Quill")).to_be_visible()
 
 
-async def test_every_mark_of_the_population_opens_its_list(
-    page: Page, api_url: str, world: World, sign_in: SignIn
-) -> None:
+async def test_every_mark_of_the_population_opens_its_list(page: Page, world: World, sign_in: SignIn) -> None:
     await someone_at_risk(world, "Marked Out")
-    await sign_in()
-    await page.goto(f"{api_url}/dashboard/population")
+    await sign_in("/population")
     for chart in ("levels", "bands"):
         await page.wait_for_function(IS_DRAWN, arg=chart)
     box = await page.locator("#levels").bounding_box()
@@ -199,14 +190,13 @@ async def test_every_mark_of_the_population_opens_its_list(
 
 
 async def test_filters_are_in_the_address_and_more_comes_at_a_click(
-    page: Page, api_url: str, world: World, sign_in: SignIn
+    page: Page, world: World, sign_in: SignIn
 ) -> None:
     for n in range(52):
         supplier_id = await world.supplier(business_name=f"Many {n}")
         await world.health(supplier_id, signed_up_at="2023-05-03T10:00:00.000Z", churn_probability=0.1)
         await add_changes(world, supplier_id, (now_ms() - DAY, 20, "critical"))
-    await sign_in()
-    await page.goto(f"{api_url}/dashboard/suppliers?week=2023-05-01")
+    await sign_in("/suppliers?week=2023-05-01")
     await page.get_by_role("combobox", name="Level").select_option("critical")
     await page.get_by_role("button", name="Filter").click()
     await page.wait_for_url(re.compile("level=critical.*week=2023-05-01"))
@@ -219,10 +209,10 @@ async def test_filters_are_in_the_address_and_more_comes_at_a_click(
     assert download.suggested_filename == "suppliers.csv"
 
 
+@pytest.mark.usefixtures("worker")
 async def test_a_dead_letter_is_mended_and_published(
-    page: Page, api_url: str, worker: None, publish: Any, sign_in: SignIn, screenshot: Screenshot
+    page: Page, api_url: str, publish: Any, token: Callable[..., str], screenshot: Screenshot
 ) -> None:
-    del worker
     supplier_id = str(uuid4())
     broken = {
         "specversion": "1.0",
@@ -234,17 +224,19 @@ async def test_a_dead_letter_is_mended_and_published(
         "data": {},
     }
     await publish(broken)
-    await sign_in()
-    row = page.get_by_role("row").filter(has_text=supplier_id)
-    deadline = time.monotonic() + 60
+    await let_in(page.context, api_url, token("agent", "emma"))
+
+    async def letter_came() -> bool:
+        answer = await page.request.get(f"{api_url}/dashboard/system/kafka")
+        return supplier_id in await answer.text()
+
+    async def somebody_is_known() -> bool:
+        return (await page.request.get(f"{api_url}/dashboard/suppliers/{supplier_id}")).ok
+
+    await until(letter_came, 60, pause_s=0.3)
     await page.goto(f"{api_url}/dashboard/system")
-    await expect(page.get_by_role("heading", name="Dead letters")).to_be_visible()
-    while not await row.count():
-        assert time.monotonic() < deadline, "the letter never came"
-        await page.reload()
-        await expect(page.get_by_role("heading", name="Dead letters")).to_be_visible()
     await screenshot(page, "dashboard-dead-letters", full_page=True)
-    await row.get_by_role("link").click()
+    await page.get_by_role("row").filter(has_text=supplier_id).get_by_role("link").click()
     text = page.get_by_label("Mend it")
     await expect(text).to_have_value(re.compile('"data": {}'))
     await text.fill((await text.input_value()).replace('"data": {}', '"data": {"form_id": "f1"}'))
@@ -253,15 +245,9 @@ async def test_a_dead_letter_is_mended_and_published(
     await screenshot(page, "dashboard-dead-letter", full_page=True)
     await page.get_by_role("button", name="Publish again").click()
     await expect(page.get_by_text("published again, to the topic it came from")).to_be_visible()
-    found = page.get_by_role("heading", name=f"Supplier {supplier_id[:8]}")
-    deadline = time.monotonic() + 60
-    while True:  # until the worker has read it, nobody knows them
-        answer = await page.request.get(f"{api_url}/dashboard/suppliers/{supplier_id}")
-        if answer.ok:
-            break
-        assert time.monotonic() < deadline, "the mended letter had no effect"
+    await until(somebody_is_known, 60, pause_s=0.3)  # once the worker has read it
     await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
-    await expect(found).to_be_visible()
+    await expect(page.get_by_role("heading", name=f"Supplier {supplier_id[:8]}")).to_be_visible()
 
 
 async def test_today_shows_what_is_new_while_it_is_open(page: Page, world: World, sign_in: SignIn) -> None:
@@ -271,31 +257,32 @@ async def test_today_shows_what_is_new_while_it_is_open(page: Page, world: World
     await expect(page.get_by_role("link", name="Newly Seen").first).to_be_visible()
 
 
-async def test_signing_out_ends_the_session(page: Page, api_url: str, sign_in: SignIn) -> None:
-    await sign_in()
+async def test_signing_out_ends_the_session(page: Page, api_url: str, token: Callable[..., str]) -> None:
+    await sign_in_by_hand(page, api_url, token("agent", "emma"))
     await page.get_by_role("button", name=re.compile("Sign out")).click()
     await expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
     await page.goto(f"{api_url}/dashboard/population")
     await expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
 
 
-@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+@pytest.mark.parametrize(("width", "scheme"), LOOKS if EVERY_SCREEN else [(320, "dark")])
 async def test_it_looks_right(
     page: Page,
     api_url: str,
     world: World,
-    sign_in: SignIn,
+    token: Callable[..., str],
     axe: CheckAxe,
     screenshot: Screenshot,
     width: int,
     scheme: Any,
 ) -> None:
+    """Those of a laptop are held to the same by test_budgets.py."""
     supplier_id = await someone_at_risk(world, "Heather & Stone Photography")
     await page.set_viewport_size({"width": width, "height": SIZES[width]})
     await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     await page.goto(f"{api_url}/dashboard/login")
     await screenshot(page, f"dashboard-login-{width}-{scheme}")
-    await sign_in()
+    await let_in(page.context, api_url, token("agent", "emma"))
     pages = {
         "today": "",
         "population": "/population",
@@ -317,12 +304,11 @@ async def test_it_looks_right(
 
 
 async def test_print_leaves_the_bar_and_the_forms_out(
-    page: Page, api_url: str, world: World, sign_in: SignIn, screenshot: Screenshot
+    page: Page, world: World, sign_in: SignIn, screenshot: Screenshot
 ) -> None:
     supplier_id = await someone_at_risk(world, "Printed Matter")
     await tagged(world, supplier_id)
-    await sign_in()
-    await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
+    await sign_in(f"/suppliers/{supplier_id}")
     await page.emulate_media(media="print")
     await expect(page.get_by_role("button", name="Book a call")).to_be_hidden()
     await expect(page.locator(".bar")).to_be_hidden()
@@ -333,11 +319,10 @@ async def test_print_leaves_the_bar_and_the_forms_out(
 
 
 async def test_an_open_page_follows_and_leaves_what_somebody_types(
-    page: Page, api_url: str, world: World, sign_in: SignIn
+    page: Page, world: World, sign_in: SignIn
 ) -> None:
     supplier_id = await someone_at_risk(world, "Live & Lovely")
-    await sign_in()
-    await page.goto(f"{api_url}/dashboard/suppliers/{supplier_id}")
+    await sign_in(f"/suppliers/{supplier_id}")
     await page.wait_for_selector("html[data-follows]")
     note = page.get_by_label("For the team")
     await note.fill("Half a thou")

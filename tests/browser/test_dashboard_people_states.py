@@ -74,7 +74,7 @@ async def test_a_supplier_of_whom_little_is_known_and_one_who_is_well(
 ) -> None:
     nobody, well = str(uuid4()), await quiet(there, "Larch & Lace")
     await there.query("INSERT INTO suppliers (id) VALUES (%s)", nobody)
-    await dashboard.sign_in()
+    await dashboard.let_in()
     page = dashboard.page
     await dashboard.draw("supplier-nothing-known", f"/suppliers/{nobody}")
     for words in (
@@ -93,7 +93,7 @@ async def test_a_supplier_who_is_held_or_wants_nothing(dashboard: Dashboard, the
     await there.query("UPDATE suppliers SET all_opt_out = true WHERE id = %s", gone)
     await there.health(gone, seq=30, cancelled=True, signed_up_at=format_time(now_ms() - 60 * DAY))
     await there.query("UPDATE suppliers SET email_opt_out = true WHERE id = %s", no_mail)
-    await dashboard.sign_in()
+    await dashboard.let_in()
     page = dashboard.page
     await dashboard.go(f"/suppliers/{held}")
     await page.get_by_label("Hold because").fill("talks to Tom")
@@ -122,7 +122,7 @@ async def test_calls_and_a_letter_that_waits(dashboard: Dashboard, there: World)
     await call(there, supplier_id, "check_in", now + DAY, "About the spring fair.\nPrefers mornings.")
     await call(there, supplier_id, "onboarding_call", now - HOUR)
     await call(there, supplier_id, "technical_support", None, "The import stops at row 12.")
-    await dashboard.sign_in()
+    await dashboard.let_in()
     page = dashboard.page
     await dashboard.go(f"/suppliers/{supplier_id}")
     await page.locator(".letter summary").first.click()
@@ -170,7 +170,7 @@ async def test_lists_that_are_searched_and_selected(dashboard: Dashboard, there:
         there, first, (now_ms() - 20 * DAY, 30, "critical"), (now_ms() - 5 * DAY, 12, "critical")
     )
     await tagged(there, supplier_id)
-    await dashboard.sign_in()
+    await dashboard.let_in()
     page = dashboard.page
     await dashboard.draw("search-spelt-like-it", "/suppliers?q=heathr")
     await expect(page.get_by_text("Nobody is called just so; these are spelt like it.")).to_be_visible()
@@ -216,7 +216,7 @@ async def test_what_became_of_messages(dashboard: Dashboard, there: World) -> No
         ):
             row = await there.row(supplier_id, "low_client_adoption", signal_at=now_ms() - 2 * DAY)
             await there.query(NOT_SENT, status, reason, error, row)
-    await dashboard.sign_in()
+    await dashboard.let_in()
     await dashboard.draw("messages-full", "/messages")
     await dashboard.draw("message-list-of-all-kinds", "/messages/list?template=grow_client_list")
     await dashboard.draw(
@@ -262,7 +262,7 @@ async def test_dead_letters_and_a_shadow(
         "FROM success_interventions WHERE id = %s",
         row,
     )
-    await dashboard.sign_in()
+    await dashboard.let_in()
     page = dashboard.page
     await dashboard.go("/system")
     await expect(page.get_by_text("missing_field: data.form_id")).to_be_visible()
@@ -291,7 +291,7 @@ async def test_dead_letters_and_a_shadow(
 async def test_rules_of_somebody_who_may_not_change_them(
     dashboard: Dashboard, own: Settings, tmp_path: Path
 ) -> None:
-    await dashboard.sign_in("emma")
+    await dashboard.let_in()
     page = dashboard.page
     await dashboard.go("/rules/draft/text?file=brand.toml")
     text = page.locator("textarea[name=text]")

@@ -59,7 +59,7 @@ EMPTY = {
 
 @pytest.mark.usefixtures("no_console_errors")
 async def test_pages_of_which_nothing_is_there(dashboard: Dashboard) -> None:
-    await dashboard.sign_in()
+    await dashboard.let_in()
     page = dashboard.page
     for name, (path, words) in EMPTY.items():
         await dashboard.go(path)
@@ -127,7 +127,7 @@ async def test_what_lags_is_said_on_every_page(dashboard: Dashboard, there: Worl
 
 
 async def test_postgres_is_away(dashboard: Dashboard, own: Settings) -> None:
-    await dashboard.sign_in()
+    await dashboard.let_in()
     server, _, name = own.database_url.rpartition("/")
     async with await psycopg.AsyncConnection.connect(f"{server}/postgres", autocommit=True) as conn:
         await conn.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
@@ -143,15 +143,15 @@ async def test_postgres_is_away(dashboard: Dashboard, own: Settings) -> None:
 async def test_the_login_says_what_is_wrong_with_what_was_shown(dashboard: Dashboard, own: Settings) -> None:
     page = dashboard.page
     refusals = {
-        "login-no-token": ("not a token", "Not"),
-        "login-a-suppliers-token": (dashboard.token("supplier", SOMEBODY), "this is a supplier's token"),
-        "login-an-old-token": (dashboard.token("agent", "emma", lifetime_s=-60), ""),
+        "login-no-token": ("not a token", "token is not valid"),
+        "login-a-suppliers-token": (dashboard.token("supplier", SOMEBODY), "a supplier's token"),
+        "login-an-old-token": (dashboard.token("agent", "emma", lifetime_s=-60), "token has expired"),
     }
-    for name, (shown, _) in refusals.items():
+    for name, (shown, said) in refusals.items():
         await dashboard.go("/login")
         await page.get_by_label("Your token").fill(shown)
         await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("alert")).to_be_visible()
+        await expect(page.get_by_role("alert")).to_contain_text(said)
         await dashboard.draw(name)
     link = login_link(own, "emma")
     await page.goto(link)
@@ -201,7 +201,7 @@ async def test_what_went_wrong_is_a_page(
     dashboard: Dashboard, there: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     supplier_id = await quiet(there, "Larch & Lace")
-    await dashboard.sign_in()
+    await dashboard.let_in()
     page = dashboard.page
     await dashboard.draw("error-not-there", f"/suppliers/{SOMEBODY}")
     await expect(page.get_by_role("heading", name="Not there")).to_be_visible()

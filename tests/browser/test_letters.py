@@ -16,7 +16,8 @@ from agents.letters.render import ours
 from agents.letters.sample import NOW, sample_call, sample_intervention, sample_states
 from agents.letters.words import variables
 from scoring.decisions.policy import Policy
-from tests.browser.conftest import EVERY_SCREEN, NO_OVERFLOW, SIZES, CheckAxe, Screenshot
+from tests.browser.conftest import NO_OVERFLOW, SIZES, CheckAxe, Screenshot
+from tests.browser.pictures import EVERY_SCREEN
 from tests.templates.test_true_sentences import SETTINGS, VARIANTS
 
 POLICY = Policy.load()

@@ -22,7 +22,8 @@ from scoring.decisions.calls import propose
 from scoring.decisions.limits import CALL_CHANGES, PREFERENCES
 from scoring.time import DAY, MINUTE
 from store.people import acts, calls
-from tests.browser.conftest import EVERY_SCREEN, NO_OVERFLOW, SCHEMES, SIZES
+from tests.browser.conftest import NO_OVERFLOW, SCHEMES, SIZES
+from tests.browser.pictures import EVERY_SCREEN
 from tests.browser.serving import free_ports, serving
 from tests.browser.test_link_pages import SMALL_TARGETS
 from topics.time import format_time, parse_time

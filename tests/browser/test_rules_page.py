@@ -7,7 +7,6 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -23,7 +22,8 @@ from runtime.settings import Settings
 from scoring.decisions.forecast import Counts, Forecast
 from tests.agents.activating import activate
 from tests.api.dashboard.rules.quiet_log import BEGINNING, events, profile, publish, sixty_days
-from tests.browser.conftest import LOOKS, NO_OVERFLOW, SIZES, CheckAxe, Screenshot
+from tests.browser import signing_in
+from tests.browser.conftest import BOTH, LOOKS, NO_OVERFLOW, SIZES, CheckAxe, Screenshot
 from tests.browser.serving import PATIENCE_S, free_ports, serving
 from tests.cli.services.test_deliver import success
 from tests.conftest import own_settings
@@ -67,16 +67,8 @@ async def other_words(settings: Settings, folder: Path, said: str) -> int:
 
 @pytest.fixture
 def open_as(page: Page, rules_url: str, token: Callable[..., str]) -> Open:
-    """Sign an agent in and go to an address."""
-
-    async def opened(path: str, agent: str = "emma") -> None:
-        await page.goto(f"{rules_url}/dashboard")
-        await page.get_by_label("Your token").fill(token("agent", agent))
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("heading", name="Today", exact=True)).to_be_visible()
-        await page.goto(f"{rules_url}/dashboard{path}")
-
-    return opened
+    """Let an agent in and go to an address."""
+    return lambda path, agent="emma": signing_in.open_as(page, rules_url, token("agent", agent), path)
 
 
 async def put_into_force(page: Page, field: str, value: str, note: str) -> None:
@@ -268,7 +260,6 @@ def _row_of(settings: Settings, supplier: str) -> tuple[int, str] | None:
         ).fetchone()
 
 
-@pytest.mark.parametrize(("width", "scheme"), LOOKS)
 async def test_it_looks_right(
     page: Page,
     open_as: Open,
@@ -277,19 +268,12 @@ async def test_it_looks_right(
     tmp_path: Path,
     axe: CheckAxe,
     screenshot: Screenshot,
-    width: int,
-    scheme: Any,
 ) -> None:
-    await page.set_viewport_size({"width": width, "height": SIZES[width]})
-    await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     await open_as("/rules/draft?set=spacing.emails%3D30h&set=trigger.celebrate_nothing%3Doff")
     await expect(page.get_by_text("No field of this page is for trigger.celebrate_nothing")).to_be_visible()
-    await page.goto(f"{rules_url}/dashboard/rules/draft?set=spacing.emails%3D{24 + width}h")
-    await screenshot(page, f"dashboard-rules-draft-{width}-{scheme}", full_page=True)
-    assert await page.evaluate(NO_OVERFLOW), "the draft is wider than the screen"
-    await axe(page)
-    number = await other_words(rules_settings, tmp_path / "words", f"Seen at {width} px, {scheme}, & <well>.")
+    number = await other_words(rules_settings, tmp_path / "words", "Seen on every screen, & <well>.")
     pages = {
+        "rules-draft": "/draft?set=spacing.emails%3D344h",
         "rules": "",
         "rules-version": f"/versions/{number}",
         "rules-again": "/versions/1/again",
@@ -303,9 +287,12 @@ async def test_it_looks_right(
         await page.goto(f"{rules_url}/dashboard/rules{path}")
         if name == "rules-letters":
             await expect(page.frame_locator("iframe.phone").get_by_role("heading").first).to_be_visible()
-        await screenshot(page, f"dashboard-{name}-{width}-{scheme}", full_page=True)
-        assert await page.evaluate(NO_OVERFLOW), f"{name} is wider than the screen"
-        await axe(page)
+        for width, scheme in LOOKS:
+            await page.set_viewport_size({"width": width, "height": SIZES[width]})
+            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            await screenshot(page, f"dashboard-{name}-{width}-{scheme}", full_page=True)
+            assert await page.evaluate(NO_OVERFLOW), f"{name} is wider than {width} px"
+            await axe(page)
 
 
 @pytest.mark.parametrize(("suppliers", "sent"), [(1_000, 715), (1_000, 1_400), (20, 14)])
@@ -341,7 +328,7 @@ async def test_a_version_beside_its_forecast_looks_right(
         await section.locator("summary").click()
     for width, height in SIZES.items():
         await page.set_viewport_size({"width": width, "height": height})
-        for scheme in ("light", "dark"):
+        for scheme in BOTH:
             await page.emulate_media(color_scheme=scheme)
             name = f"rules-forecast-{found.verdict.replace(' ', '_')}-{width}-{scheme}"
             await screenshot(page, name, full_page=True)
