@@ -54,7 +54,7 @@ browser: develop
 	@$(BIN)/python -m tests.browser.chromium
 
 screens: browser
-	@SCREENS=all $(BIN)/pytest -n 2 --dist loadfile tests/browser -k "look or fit or print or report or letter or draft or states or call or first or workflow"
+	@SCREENS=all $(BIN)/pytest -n 2 --dist loadfile tests/browser
 	@$(BIN)/python -m tests.browser.sheets
 
 # What tests ask of others: promtool, systemd-analyze, a Postgres with TLS; their absence fails.
