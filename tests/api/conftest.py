@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,14 +25,27 @@ from store.database import open_pool
 from tests.agents.delivery.world import NOW, World
 from tests.browser.serving import free_ports, serving
 from tests.conftest import own_settings
+from tests.store.databases import database, template_on
 
 Authorization = dict[str, str]
 
 
+@pytest.fixture(scope="session")
+def shared(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings whose topics tests share that don't look into them: to make and delete a dozen takes Kafka a while."""
+    with own_settings(stack, tmp_path_factory.mktemp("shared") / "state") as made:
+        yield made
+
+
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """The same, with `/metrics` on the API's own port."""
-    return settings.model_copy(update={"metrics_port": settings.api_port})
+def settings(stack: Addresses, shared: Settings, tmp_path: Path) -> Iterator[Settings]:
+    """Settings with a database that no other test has, and `/metrics` on the API's own port.
+
+    Who looks into topics imports `own_topics` of tests/api/kafka.py.
+    """
+    with database(stack.database_url, template_on(stack.database_url)) as url:
+        own = {"database_url": url, "state_dir": tmp_path / "state", "metrics_port": shared.api_port}
+        yield shared.model_copy(update=own)
 
 
 @pytest.fixture

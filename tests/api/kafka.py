@@ -1,12 +1,25 @@
-"""What stands on a topic."""
+"""Topics that a test has to itself, and what stands on one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.logs.reading import read_topic
+from embedded.registry import Addresses
 from runtime.settings import Settings
+from tests.conftest import own_settings
 from topics.catalog import full_name
+
+
+@pytest.fixture(name="settings")
+def own_topics(stack: Addresses, tmp_path: Path) -> Iterator[Settings]:
+    """Settings with topics, and a database, that no other test has."""
+    with own_settings(stack, tmp_path / "state") as own:
+        yield own.model_copy(update={"metrics_port": own.api_port})
 
 
 async def records(settings: Settings, topic: str) -> list[Any]:

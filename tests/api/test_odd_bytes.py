@@ -26,7 +26,10 @@ from runtime.clock import ManualClock
 from runtime.settings import Settings
 from tests.api.conftest import running
 from tests.api.test_auth_and_problems import assert_problem
+from tests.forms import LONG
 
+A_PART = 3
+"""Of the places where something odd may stand so many are taken in turn."""
 SARAH = "11111111-1111-4111-8111-111111111111"
 ODD = (
     "\0",
@@ -155,7 +158,9 @@ async def test_no_route_falls_over_odd_addresses_headers_or_bodies(
                     ],
                 },
             ]
-            for one in asked:
+            for place, one in enumerate(asked):
+                if not LONG and (number + index + place) % A_PART:
+                    continue  # each route has all odd things, in some of the places, and all of the places
                 if "/events" in path and method == "GET" and who:
                     continue  # an event stream, which has no end
                 status, _ = await ask(app, method, one.pop("raw_path"), **one)

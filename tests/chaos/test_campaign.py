@@ -53,7 +53,7 @@ async def test_three_faults_of_each_kind_at_once_leave_what_a_sequential_run_lea
     async with deployment(tmp_path, SEED, postgres_disk=DISK_MIB if ROOT else None) as world:
         stop = asyncio.Event()
         side = [asyncio.create_task(world.live_traffic(stop, 5.0))]
-        side.append(asyncio.create_task(publish(world.settings, events_of(6_000, 150, SEED), 300)))
+        side.append(asyncio.create_task(publish(world.settings, events_of(3_000, 100, SEED), 300)))
         logger.info("all at work after %.1f s", await world.recovered())
         lanes: dict[str, list[Fault]] = {}
         for fault in possible(FAULTS):

@@ -21,7 +21,7 @@ from tests.chaos.workers import WorkerProcess
 from tests.forms import LONG
 from tests.reference.logs import Event, publish
 
-EVENTS, SUPPLIERS = (100_000, 1_000) if LONG else (2_000, 100)
+EVENTS, SUPPLIERS = (100_000, 1_000) if LONG else (1_200, 80)
 KILLS = 8
 KILLED_WITHIN_S = 6.0
 """Nothing of the backlog is durable for some seconds."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
 
 from runtime.settings import Settings
+from tests.cli.here import Said, success_here
 from tests.docs.test_rules_example import PAGE, mine
 
 pytestmark = pytest.mark.stack
 
 
-def test_the_commands_of_the_example_put_it_into_force(settings: Settings, tmp_path: Path) -> None:
+def test_the_commands_of_the_example_put_it_into_force(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mine").mkdir()
     mine(tmp_path / "mine")
     block = PAGE.read_text("utf-8").partition("Then, one after the other:\n\n")[2].partition("\n\n")[0]
@@ -28,14 +29,20 @@ def test_the_commands_of_the_example_put_it_into_force(settings: Settings, tmp_p
         ["config", "diff"],
         ["config", "activate"],
     ]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    env = os.environ | settings.as_env() | {"PATH": path, "BROWSER": "true"}
-    said = [
-        subprocess.run(
-            ["sh", "-ec", line], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-        )
-        for line in commands
-    ]
-    assert [one.returncode for one in said] == [0] * 5, [one.stderr for one in said]
-    assert "trigger[clients_went_quiet].max: nothing -> 1" in said[3].stdout
-    assert "version 1 is in force; digest" in said[4].stdout
+    monkeypatch.chdir(tmp_path)
+    said = [typed(settings, line) for line in commands]
+    assert [one.code for one in said] == [0] * 5, [one.err for one in said]
+    assert "trigger[clients_went_quiet].max: nothing -> 1" in said[3].out
+    assert "version 1 is in force; digest" in said[4].out
+
+
+def typed(settings: Settings, line: str) -> Said:
+    """What a shell does with a line: `NAME=value` before the program is for this command alone."""
+    words = shlex.split(line, comments=True)
+    program = words.index("success")
+    with pytest.MonkeyPatch.context() as shell:
+        for assignment in words[:program]:
+            name, is_one, value = assignment.partition("=")
+            assert is_one, line
+            shell.setenv(name, value)
+        return success_here(settings, *words[program + 1 :])

@@ -308,7 +308,8 @@ class NaiveSupplier:
 
         Its `changes` and `goals` are those since the last snapshot; taking one means they are not owed again.
         """
-        now = next(evaluation for evaluation in self.evaluations if evaluation.seq == self._seq())
+        # A switch that leaves sum and level as they are leaves `seq`, too, with other points.
+        now = next(evaluation for evaluation in reversed(self.evaluations) if evaluation.seq == self._seq())
         t = clock = self.clock if self.clock is not None else now.at
         metrics = {name: float(value) for name, value in self.history.metrics(t).items()}
         cancelled = self.history.cancelled()

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from httpx import AsyncClient, Response
 
 from agents.interventions.writer import InterventionWriter
+from embedded.registry import Addresses
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.decisions.policy import Policy
 from store.database import Role, open_pool
 from tests.agents.delivery.mail_server import MailServer
-from tests.api.conftest import Authorization, api, clock, token, world
+from tests.api.conftest import Authorization, api, clock, shared, token, world
+from tests.store.databases import database, template_on
 
-__all__ = ["api", "clock", "token", "world"]
+__all__ = ["api", "clock", "shared", "token", "world"]
 
 Send = Callable[..., Awaitable[Response]]
 
 
+def mailing(settings: Settings, mail_server: MailServer, **more: Any) -> Settings:
+    """The same settings with a test's own mail server."""
+    own = {"smtp_url": mail_server.url, "public_url": "https://app.wedsync.example"}
+    return settings.model_copy(update=own | more)
+
+
 @pytest.fixture
-def settings(settings: Settings, mail_server: MailServer) -> Settings:
-    """The test's settings with its own mail server."""
-    return settings.model_copy(
-        update={"smtp_url": mail_server.url, "public_url": "https://app.wedsync.example"}
-    )
+def settings(
+    stack: Addresses, shared: Settings, tmp_path: Path, mail_server: MailServer
+) -> Iterator[Settings]:
+    """Settings with a database and a mail server of the test's own; none of these tests looks into topics."""
+    with database(stack.database_url, template_on(stack.database_url)) as url:
+        yield mailing(shared, mail_server, database_url=url, state_dir=tmp_path / "state")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,16 +17,19 @@ from httpx import AsyncClient
 from psycopg import sql
 
 from agents.interventions.writer import InterventionWriter
+from embedded.registry import Addresses
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.time import DAY, HOUR
 from store.people.personal_data import NOT_THEIRS
-from tests.agents.acts.conftest import Send
+from tests.agents.acts.conftest import Send, mailing
 from tests.agents.delivery.mail_server import MailServer
 from tests.agents.delivery.world import NOW, World
 from tests.agents.interventions import factory
 from tests.api.conftest import Authorization
+from tests.cli.here import success_beside
 from tests.cli.services.test_deliver import finished, success
+from tests.conftest import own_settings
 from topics.catalog import CONDITIONS, HEALTH, MILESTONES, PROFILES, RISK_CHANGES
 
 pytestmark = pytest.mark.stack
@@ -34,6 +37,13 @@ pytestmark = pytest.mark.stack
 Token = Callable[..., Authorization]
 TEN = "2026-01-20T10:00:00.000Z"
 PRIVATE = ("zuleika@private.example.com", "Zuleika", "Dobson & Daughters")
+
+
+@pytest.fixture
+def settings(stack: Addresses, tmp_path: Path, mail_server: MailServer) -> Iterator[Settings]:
+    """With topics that no other test has: what is said there is looked at."""
+    with own_settings(stack, tmp_path / "state") as own:
+        yield mailing(own, mail_server)
 
 
 async def zuleika(world: World, writer: InterventionWriter | None = None) -> str:
@@ -278,7 +288,7 @@ async def test_logs_of_api_and_delivery_name_nobody(
 
 async def test_on_the_command_line(settings: Settings, world: World, tmp_path: Path) -> None:
     supplier = await zuleika(world)
-    code, out, err = await finished(await success(settings, "export-data", supplier))
+    code, out, err = await success_beside(settings, "export-data", supplier)
     assert (code, err) == (0, "")
     assert json.loads(out)["data"]["suppliers"][0]["email"] == PRIVATE[0]
     file = tmp_path / "theirs.json"
@@ -295,7 +305,7 @@ async def test_on_the_command_line(settings: Settings, world: World, tmp_path: P
     assert [each["action"] for each in logged] == ["data.export", "data.export", "data.erase"]
     assert logged[-1] == {"actor": "jo", "actor_role": "cli", "action": "data.erase"}
 
-    code, out, err = await finished(await success(settings, "export-data", supplier))
+    code, out, err = await success_beside(settings, "export-data", supplier)
     assert (code, out) == (1, "")
     assert "nothing is stored" in err
-    assert (await finished(await success(settings, "erase", "sarah")))[0] == 2
+    assert (await success_beside(settings, "erase", "sarah"))[0] == 2

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from datetime import datetime
 from uuid import uuid4
 
@@ -19,6 +16,9 @@ from store.people import holds
 from store.times import to_time
 from tests.agents.delivery.mail_server import MailServer
 from tests.agents.delivery.world import NOW, World
+from tests.cli.here import success_beside
+from tests.cli.services.test_deliver import finished
+from tests.cli.services.test_deliver import success as started
 
 pytestmark = pytest.mark.stack
 EMMA = Actor("agent", "emma")
@@ -135,29 +135,17 @@ async def test_agents_hold_and_suppliers_do_not(world: World, role: str, may: bo
                 await holds.hold(conn, EMMA, supplier, NOW, "talks to Tom")
 
 
-async def success_hold(world: World, *arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        "from cli.main import main; main()",
-        "hold",
-        *arguments,
-        env=os.environ | world.settings.as_env(),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode().strip(), err.decode().strip()
-
-
 async def test_the_command_holds_and_releases(world: World) -> None:
     supplier = await world.supplier()
 
     why = ("--note", "talks to Tom", "--until", "2999-01-01")
-    assert await success_hold(world, supplier, "--by", "emma", *why) == (0, f"held {supplier}", "")
-    assert await success_hold(world, supplier, *why) == (0, f"{supplier} is held already", "")
-    assert await success_hold(world, supplier, "--release") == (0, f"released {supplier}", "")
-    code, _, err = await success_hold(world, str(uuid4()), *why)
+    held = await finished(await started(world.settings, "hold", supplier, "--by", "emma", *why))
+    assert held == (0, f"held {supplier}\n", "")
+    again = await success_beside(world.settings, "hold", supplier, *why)
+    assert again == (0, f"{supplier} is held already\n", "")
+    released = await success_beside(world.settings, "hold", supplier, "--release")
+    assert released == (0, f"released {supplier}\n", "")
+    code, _, err = await success_beside(world.settings, "hold", str(uuid4()), *why)
     assert code == 1
     assert "no supplier has the id" in err
-    assert (await success_hold(world, supplier))[0] == 2  # without a reason
+    assert (await success_beside(world.settings, "hold", supplier)).code == 2  # without a reason

@@ -18,6 +18,7 @@ from bench.logs.events import activity
 from scoring.health import clients, state
 from scoring.time import DAY, HOUR
 from tests.agents.health.records import PARTITIONS, T0, FakeRecord, event_record, numbered, suppliers_of
+from tests.forms import seeds
 from tests.reference.logs import Event, Outcome, differences
 from tests.reference.poison import poisoned
 from topics.catalog import CONDITIONS, MILESTONES
@@ -374,7 +375,7 @@ def with_late_ones(lines: list[Event], rng: Random) -> list[Event]:
     return [lines[place] for _, place in sorted(order)]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(8))
 @pytest.mark.parametrize("suppliers", [20, 2])  # with 2, the last 256 events alone would not tell repetitions
 @pytest.mark.parametrize("pages", [False, True])
 def test_crashes_in_the_middle_of_flushes_change_no_state_no_signal_and_no_dead_letter(

@@ -20,6 +20,7 @@ from scoring.health.rules_switch import switch
 from scoring.health.state import State, decode
 from scoring.time import DAY, HOUR, MINUTE
 from tests.agents.health.records import PARTITIONS, T0, FakeRecord, event_record, suppliers_of
+from tests.forms import seeds
 from topics.decoding import ActivityEvent
 from topics.decoding import decode as decode_record
 
@@ -201,7 +202,7 @@ class Placing(Crashing):
                 self.fold.learn(self.steps)
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", seeds(100))
 def test_wherever_a_worker_died_the_next_one_goes_over_behind_all_that_it_told(seed: int) -> None:
     random = Random(seed)  # noqa: S311
     records = log_of(seed, 300)
@@ -217,7 +218,7 @@ def test_wherever_a_worker_died_the_next_one_goes_over_behind_all_that_it_told(s
     assert worker.ids == one_by_one(records, worker.steps, until)
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", seeds(25))
 def test_wherever_it_switches_and_dies_everybody_gets_what_they_get_alone(seed: int) -> None:
     random = Random(seed)  # noqa: S311
     records = log_of(seed, 300)

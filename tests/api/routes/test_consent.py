@@ -16,12 +16,14 @@ from runtime.clock import ManualClock
 from runtime.settings import Settings
 from scoring.time import DAY, MINUTE
 from tests.agents.delivery.world import NOW, World
+from tests.api.kafka import own_topics
 from topics.catalog import ACTIVITY, INTERVENTIONS, full_name
 from topics.decoding import ActivityEvent, decode
 from topics.partitioner import partition_of
 from topics.signals import InterventionChanged
 from topics.time import format_time
 
+__all__ = ["own_topics"]
 pytestmark = pytest.mark.stack
 
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"}

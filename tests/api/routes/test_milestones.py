@@ -18,13 +18,14 @@ from scoring.health.state import State
 from scoring.identity import signal_id
 from scoring.time import DAY
 from tests.agents.delivery.world import NOW, World
-from tests.api.kafka import records
+from tests.api.kafka import own_topics, records
 from tests.api.lives import Life
 from tests.api.test_auth_and_problems import assert_problem
 from topics.catalog import ACTIVITY
 from topics.decoding import ActivityEvent, decode
 from topics.time import format_time
 
+__all__ = ["own_topics"]
 pytestmark = pytest.mark.stack
 
 

@@ -58,21 +58,26 @@ def test_a_slip_in_another_language_is_found(tmp_path: Path, capsys: pytest.Capt
     assert "we_miss_you.txt, line 9: 'clientCuont' is undefined" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("room", ["tasks", "de/tasks"])
-def test_a_slip_in_what_agents_say_first_is_found(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], room: str
+def test_slips_in_what_agents_say_first_are_found_in_each_language(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "templates" / room / "what_to_say.txt"
-    path.parent.mkdir(parents=True)
-    theirs = (OUR_TEMPLATES / room / "what_to_say.txt").read_text("utf-8")
-    path.write_text(theirs, "utf-8")
+    slips = {"tasks": "lastLogni", "de/tasks": "letzterLogin"}
+    for room in slips:
+        path = tmp_path / "templates" / room / "what_to_say.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text((OUR_TEMPLATES / room / "what_to_say.txt").read_text("utf-8"), "utf-8")
     assert run(["config", "check", str(tmp_path)]) == 0
     assert "warning" not in capsys.readouterr().err
     branch = '{% elif topic == "away" %}\n'
-    assert branch in theirs
-    path.write_text(theirs.replace(branch, branch + "{{ lastLogni }}"), "utf-8")
+    for room, slip in slips.items():
+        path = tmp_path / "templates" / room / "what_to_say.txt"
+        theirs = path.read_text("utf-8")
+        assert branch in theirs
+        path.write_text(theirs.replace(branch, f"{branch}{{{{ {slip} }}}}"), "utf-8")
     assert run(["config", "check", str(tmp_path)]) == 2
-    assert "'lastLogni' is undefined" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    for slip in slips.values():
+        assert f"'{slip}' is undefined" in said
 
 
 def test_show_says_where_each_file_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

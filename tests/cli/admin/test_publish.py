@@ -16,6 +16,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from agents.engine.connection import client_options
+from tests.cli.here import success_beside, success_here
 from tests.topics.events import KEY, SUPPLIER, as_bytes, event
 from topics.catalog import ACTIVITY, MAX_ACTIVITY_BYTES, PROFILES, full_name
 from topics.decoding import ActivityEvent, Refusal, decode
@@ -111,8 +112,8 @@ async def test_a_line_over_a_mebibyte_is_published_and_one_that_kafka_will_not_t
 
 
 async def test_an_erasure_is_an_empty_value(settings, file):
-    assert success(settings, "publish", str(file)).returncode == 0
-    assert success(settings, "publish", "--erase", SUPPLIER).returncode == 0
+    assert (await success_beside(settings, "publish", str(file))).code == 0
+    assert (await success_beside(settings, "publish", "--erase", SUPPLIER)).code == 0
     last = (await records(settings, PROFILES))[-1]
     assert (last.key, last.value) == (KEY, None)
 
@@ -147,32 +148,34 @@ async def test_lines_of_a_pipe_are_published_while_it_stays_open_and_ctrl_c_says
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(settings, arguments, says):
-    done = success(settings, "publish", *arguments)
-    assert done.returncode == 2
-    assert says in done.stderr.decode()
-    assert done.stderr.count(b"\n") == 1
+    done = success_here(settings, "publish", *arguments)
+    assert done.code == 2
+    assert says in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_publishing_before_migrating_says_so(settings, file):
     elsewhere = settings.model_copy(update={"topic_prefix": "nowhere."})
-    done = success(elsewhere, "publish", str(file))
-    assert done.returncode == 1
-    assert b"run `success migrate` first" in done.stderr
+    done = success_here(elsewhere, "publish", str(file))
+    assert done.code == 1
+    assert "run `success migrate` first" in done.err
 
 
 def test_migrate_makes_topics_and_tables_once(settings):
     fresh = settings.model_copy(update={"topic_prefix": f"{settings.topic_prefix}fresh."})
-    first, second = (success(fresh, "migrate", "--json") for _ in range(2))
-    assert first.returncode == second.returncode == 0, first.stderr
+    first = success(fresh, "migrate", "--json")
+    assert first.returncode == 0, first.stderr
     assert f"{fresh.topic_prefix}supplier.activity" in json.loads(first.stdout)["topics"]
-    assert json.loads(second.stdout) == {"topics": [], "migrations": [], "after": [], "activated": None}
+    second = success_here(fresh, "migrate", "--json")
+    assert second.code == 0, second.err
+    assert json.loads(second.out) == {"topics": [], "migrations": [], "after": [], "activated": None}
 
 
 def test_migrate_explains_a_differing_partition_count(settings):
     wider = settings.model_copy(update={"partitions": settings.partitions + 1})
-    done = success(wider, "migrate")
-    assert done.returncode == 1
-    assert f"set SUCCESS_PARTITIONS={settings.partitions}".encode() in done.stderr
+    done = success_here(wider, "migrate")
+    assert done.code == 1
+    assert f"set SUCCESS_PARTITIONS={settings.partitions}" in done.err
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import scoring
 from agents.cluster import rules_log
 from agents.letters.render import Letters
 from agents.letters.words import vendor
+from cli import policy
 from cli.admin.versions import activate_files
 from cli.in_force import in_force
 from runtime.settings import Settings
@@ -23,8 +24,16 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "tutors"
 
 
 @pytest.fixture
-def operator(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Operator:
+def careful(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    """Whose commands write every letter in every branch, as they do for everybody."""
     return Operator(settings, monkeypatch)
+
+
+@pytest.fixture
+def operator(careful: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    """Whose letters are right: to find that out takes seconds each time, and test_config.py tests how it is done."""
+    monkeypatch.setattr(policy, "complaints", lambda _found, _settings: [])
+    return careful
 
 
 def folder(path: Path, **files: str) -> Path:
@@ -41,10 +50,10 @@ def audited(settings: Settings) -> list[tuple[str, str, dict[str, object]]]:
 
 
 def test_a_version_is_stored_whole_said_on_the_topic_and_audited(
-    operator: Operator, settings: Settings, tmp_path: Path
+    careful: Operator, settings: Settings, tmp_path: Path
 ) -> None:
     mine = folder(tmp_path / "mine", rules="[levels]\nhealthy = 75\n", brand='name = "Lessonly"\n')
-    said = operator.json("config", "activate", str(mine), "--note", "stricter", "--author", "Ada")
+    said = careful.json("config", "activate", str(mine), "--note", "stricter", "--author", "Ada")
     assert (said["version"], said["author"], said["note"]) == (1, "Ada", "stricter")
     log = asyncio.run(rules_log.read(settings))
     assert sorted(log.versions) == [0, 1]
@@ -52,7 +61,7 @@ def test_a_version_is_stored_whole_said_on_the_topic_and_audited(
     assert log.policy(1).rules.levels.healthy == 75
     assert log.policy(0).rules.levels.healthy == 70
     assert "Lessonly" not in log.versions[1].record().decode()
-    shown = operator.json("config", "show")
+    shown = careful.json("config", "show")
     assert (shown["version"], shown["digest"], shown["author"]) == (1, said["digest"], "Ada")
     with psycopg.connect(settings.database_url) as conn:
         row = conn.execute(

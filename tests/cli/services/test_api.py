@@ -14,6 +14,7 @@ import jwt
 import pytest
 
 from runtime.settings import Settings
+from tests.cli.here import success_here
 
 pytestmark = pytest.mark.stack
 
@@ -32,19 +33,19 @@ def test_a_token_says_who_it_is_for(settings: Settings) -> None:
     made = success(settings, "token", "--supplier", SARAH.upper())
     claims = jwt.decode(made.stdout.strip(), settings.secret("jwt_secret"), algorithms=["HS256"])
     assert (claims["role"], claims["sub"]) == ("supplier", SARAH)
-    made = success(settings, "token", "--role", "agent", "--name", "Kim")
-    claims = jwt.decode(made.stdout.strip(), settings.secret("jwt_secret"), algorithms=["HS256"])
+    here = success_here(settings, "token", "--role", "agent", "--name", "Kim")
+    claims = jwt.decode(here.out.strip(), settings.secret("jwt_secret"), algorithms=["HS256"])
     assert (claims["role"], claims["sub"]) == ("agent", "Kim")
-    assert made.stderr == ""
+    assert made.stderr == here.err == ""
 
 
 @pytest.mark.parametrize(
     "arguments", [[], ["--supplier", "sarah"], ["--supplier", SARAH, "--role", "agent"], ["--role", "admin"]]
 )
 def test_wrong_usage_of_token_is_one_line(settings: Settings, arguments: list[str]) -> None:
-    refused = success(settings, "token", *arguments)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert len(refused.stderr.strip().splitlines()) == 1
+    refused = success_here(settings, "token", *arguments)
+    assert (refused.code, refused.out) == (2, "")
+    assert len(refused.err.strip().splitlines()) == 1
 
 
 def test_the_api_serves_until_it_is_told_to_stop(settings: Settings) -> None:

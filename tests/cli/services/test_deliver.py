@@ -23,6 +23,7 @@ from runtime.settings import Settings
 from scoring.decisions.policy import DEFAULT, Policy
 from store.database import Role, open_pool
 from tests.agents.delivery.world import World
+from tests.cli.here import success_beside
 
 pytestmark = pytest.mark.stack
 
@@ -207,11 +208,11 @@ async def test_preview_sends_a_sample_to_an_address(
 
 async def test_preview_writes_html_or_text(settings: Settings, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    code, _, _ = await finished(await success(settings, "preview", "quick_win", "--out", str(page)))
+    code, _, _ = await success_beside(settings, "preview", "quick_win", "--out", str(page))
     assert code == 0
     assert "<h1" in page.read_text()
-    _, out, _ = await finished(await success(settings, "preview", "call_offer"))
+    _, out, _ = await success_beside(settings, "preview", "call_offer")
     assert out.startswith("Subject: Offer a quick call\n")
-    code, _, err = await finished(await success(settings, "preview", "nonsense"))
+    code, _, err = await success_beside(settings, "preview", "nonsense")
     assert code == 2
     assert "no template is called 'nonsense'; there are call_cancelled, " in err

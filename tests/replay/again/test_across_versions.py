@@ -24,6 +24,7 @@ from runtime.versions import version_of
 from scoring.health import rules_file
 from scoring.health.rules import SHIPPED
 from scoring.time import DAY, HOUR
+from tests.forms import seeds
 from tests.replay.logs import MONDAY, PARTITIONS, archive_of, logs_of
 from topics.catalog import ACTIVITY
 
@@ -84,7 +85,7 @@ def folded(logs: Any, log: RulesLog, until: int) -> tuple[dict[str, bytes], dict
     return signals, changes
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_an_archive_across_versions_gives_what_the_live_fold_gave(tmp_path: Path, seed: int) -> None:
     logs = logs_of(population(14, 40, seed, MONDAY))
     log = rules_of(logs, tmp_path / "strict", seed)

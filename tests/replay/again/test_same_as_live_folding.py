@@ -18,6 +18,7 @@ from replay.log import archive
 from replay.log.source import ArchiveSource
 from replay.simulator.simulate import population
 from scoring.time import DAY, HOUR, MINUTE
+from tests.forms import seeds
 from tests.replay.logs import MONDAY, PARTITIONS, archive_of, event, logs_of, sorted_rows, suppliers
 from topics.catalog import ACTIVITY
 from topics.partitioner import partition_of
@@ -96,7 +97,7 @@ def replayed(folder, out, until=END, processes=1):
     return outcome, tables.connect(out)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_a_messy_log_gives_the_same_signals_byte_for_byte(tmp_path, seed):
     logs = logs_of(messy(population(12, 40, seed, MONDAY), seed), delay_ms=2 * MINUTE)
     logs[ACTIVITY][0] += [  # and some on a partition where they do not belong
@@ -255,7 +256,7 @@ def beside(owner, at):
     return event(other, "supplier.logged_in", at)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_an_explanation_up_to_a_moment_is_the_beginning_of_the_whole(tmp_path, seed):
     """With whatever comes late, and it ends where the replay of everybody up to that moment does."""
     lines = messy(population(6, 40, 50 + seed, MONDAY), seed)

@@ -40,7 +40,7 @@ def lived(count: int, seed: int, lift: float, held_out: np.ndarray | None = None
     return left
 
 
-@pytest.mark.parametrize("lift", [0.0, 0.15, 0.5])
+@pytest.mark.parametrize("lift", [0.0, pytest.param(0.15, marks=pytest.mark.long), 0.5])
 def test_the_interval_covers_the_true_effect_at_its_nominal_rate(lift):
     """Hundreds of experiments, each with people and a draw of its own; the truth is that of a very large population."""
     truth = lived(60_000, 1, lift).mean() - lived(60_000, 1, 0.0).mean()

@@ -18,7 +18,7 @@ from tests.reference.history import DAY
 from tests.reference.naive import NaiveSupplier
 
 profile = settings(
-    max_examples=20_000 if LONG else 80,
+    max_examples=20_000 if LONG else 50,
     derandomize=not LONG,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

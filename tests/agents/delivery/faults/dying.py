@@ -1,7 +1,7 @@
 """A delivery in its own process that dies by kill -9 at a step.
 
-`python -m tests.agents.delivery.faults.dying STEP [KIND]`: KIND is what dies at the step, `letters` (the default) or
-`calls`, the emails about calls.
+Processes are forks of one that has imported everything, which takes a second: `started(STEP, KIND, ENVIRONMENT)`. KIND
+is what dies at the step, `letters` or `calls`, the emails about calls.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from agents.delivery.call_mails import CallMails
@@ -64,5 +65,16 @@ async def deliver(step: str, kind: str) -> None:
     await pool.close()
 
 
-if __name__ == "__main__":
-    asyncio.run(deliver(sys.argv[1], sys.argv[2] if sys.argv[2:] else "letters"))
+def run(step: str, kind: str, environment: Mapping[str, str]) -> None:
+    """What the process does."""
+    os.environ.update(environment)
+    asyncio.run(deliver(step, kind))
+
+
+def started(step: str, kind: str, environment: Mapping[str, str]) -> ForkServerProcess:
+    """A process that dies there."""
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload([__name__])
+    process = processes.Process(target=run, args=(step, kind, dict(environment)))
+    process.start()
+    return process

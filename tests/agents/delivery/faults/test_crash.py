@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 import threading
 from email.message import EmailMessage
+from multiprocessing.context import ForkServerProcess
 
 import psycopg
 import pytest
 
 from scoring.time import DAY
+from tests.agents.delivery.faults.dying import started
 from tests.agents.delivery.mail_server import MailServer
 from tests.agents.delivery.world import NOW, World
 
@@ -21,11 +21,13 @@ pytestmark = pytest.mark.stack
 
 async def run_until_killed(world: World, step: str, kind: str = "letters") -> None:
     """Start a delivery that dies at `step`, and wait until it has."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.agents.delivery.faults.dying", step, kind),
-        env=os.environ | world.settings.as_env(),
-    )
-    assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+    await killed(await asyncio.to_thread(started, step, kind, world.settings.as_env()))
+
+
+async def killed(process: ForkServerProcess) -> None:
+    """Wait until a process has died of kill -9."""
+    await asyncio.to_thread(process.join, 60)
+    assert process.exitcode == -signal.SIGKILL
 
 
 async def until_noticed(world: World) -> None:
@@ -98,16 +100,10 @@ async def test_a_killed_delivery_never_makes_two_invitations_of_one(
 
 async def test_killed_while_the_mail_server_thinks_is_unknown(world: World, mail_server: MailServer) -> None:
     row = await world.row(await world.supplier(), "low_client_adoption")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.agents.delivery.faults.dying",
-        "never",
-        env=os.environ | world.settings.as_env(),
-    )
+    process = await asyncio.to_thread(started, "never", "letters", world.settings.as_env())
     mail_server.kill_before_yes = process.pid
 
-    assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+    await killed(process)
     mail_server.kill_before_yes = None
     await until_noticed(world)
 

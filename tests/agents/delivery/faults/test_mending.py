@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 import time
 from typing import Any
 from uuid import uuid4
@@ -14,12 +11,16 @@ import pytest
 
 from agents.acts.consent import change_consent
 from agents.acts.retrying import retry
+from cli.main import run
 from scoring.decisions.consent import Wish
 from scoring.time import DAY
 from store.audit import Actor
 from store.messages.feedback import suppressions
 from tests.agents.delivery.mail_server import MailServer
 from tests.agents.delivery.world import NOW, World
+from tests.cli.here import success_beside
+from tests.cli.services.test_deliver import finished
+from tests.cli.services.test_deliver import success as started
 
 pytestmark = pytest.mark.stack
 
@@ -29,17 +30,8 @@ LOCKED = "550 5.7.1 relaying denied"
 
 
 async def success(world: World, *arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "cli",
-        *arguments,
-        env=os.environ | world.settings.as_env(),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode().strip(), err.decode().strip()
+    code, out, err = await success_beside(world.settings, *arguments)
+    return code, out.strip(), err.strip()
 
 
 async def said(world: World, *arguments: str) -> Any:
@@ -140,7 +132,10 @@ async def test_the_command_tries_one_again_by_name(world: World) -> None:
     assert (shown["status"], shown["last_error"], shown["id"]) == ("unknown", LOCKED, row)
     assert (await said(world, "interventions", "retry", row, "--dry-run"))["would_retry"] == 1
     assert (await world.status(row))[0] == "unknown"
-    assert (await said(world, "interventions", "retry", row, "--by", "kim"))["retried"] == 1
+    code, out, err = await finished(
+        await started(world.settings, "interventions", "retry", row, "--by", "kim", "--json")
+    )
+    assert (code, json.loads(out)["retried"]) == (0, 1), err
     found = await world.find(row)
     assert (found["status"], found["claimed_at"], "claim" in found["metadata"]) == ("scheduled", None, False)
     [line] = await world.query("SELECT * FROM audit_log")
@@ -179,8 +174,8 @@ async def test_the_messages_of_one_supplier_are_listed(world: World) -> None:
     "wrong",
     [[], [str(uuid4()), "--status", "failed"], ["--reason", "x"], ["--status", "sent"], ["nonsense"]],
 )
-async def test_wrong_usage_says_what_to_give(world: World, wrong: list[str]) -> None:
-    assert (await success(world, "interventions", "retry", *wrong))[0] == 2
+def test_wrong_usage_says_what_to_give(wrong: list[str]) -> None:
+    assert run(["interventions", "retry", *wrong]) == 2
 
 
 async def test_an_address_is_suppressed_and_let_go_again_by_name(
@@ -195,7 +190,7 @@ async def test_an_address_is_suppressed_and_let_go_again_by_name(
     listed = await said(world, "suppressions", "list")
     assert (listed["total"], listed["reasons"]) == (1, {"complained": 1})
     assert "sarah" not in json.dumps(listed)
-    code, out, _ = await success(world, "suppressions", "list")
+    code, out, _ = await finished(await started(world.settings, "suppressions", "list"))
     assert code == 0
     assert "complained" in out
     assert "sarah" not in out

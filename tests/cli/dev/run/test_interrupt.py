@@ -32,8 +32,15 @@ def wait_until(what: str, met: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("background", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "background"),
+    [
+        (signal.SIGTERM, True),
+        (signal.SIGHUP, False),
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, True, marks=pytest.mark.long),
+    ],
+)
 def test_a_run_that_is_terminated_stops_its_stack(
     tmp_path: Path, number: signal.Signals, background: bool
 ) -> None:

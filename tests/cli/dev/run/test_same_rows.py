@@ -17,10 +17,11 @@ from replay.simulator.simulate import population
 from runtime.configuration import load
 from runtime.settings import Settings
 from tests.conftest import in_own_loop, own_settings
+from tests.forms import LONG
 from topics.time import parse_time
 
 START = parse_time("2026-01-01T00:00:00Z")
-SUPPLIERS, DAYS = 12, 9
+SUPPLIERS, DAYS = (12, 9) if LONG else (8, 7)
 
 ROWS = {
     "success_interventions": "supplier_id, trigger_condition, signal_id",
@@ -38,7 +39,7 @@ OF_NO_RUN = {
 """Columns that are drawn, or that Postgres fills by its own clock."""
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_one_partition_and_nobody_else_give_the_same_as_many_and_others(
     stack: Addresses, tmp_path: Path, seed: int
 ) -> None:

@@ -35,7 +35,7 @@ CELEBRATIONS = {
 }
 A_DAY = timedelta(hours=24)
 LONG = [(f"2026-{month:02}-01T00:00:00Z", 80, 45) for month in range(1, 13)]
-SHORT = [("2026-02-15T00:00:00Z", 20, 55)]
+SHORT = [("2026-03-01T00:00:00Z", 15, 32)]
 """Over the nights in which clocks change in America and in Europe."""
 
 
