@@ -162,9 +162,18 @@ def last_words(log: Path) -> str:
     return f"{said[:300]} ({hint[:300]})" if hint else said[:300]
 
 
-def stop_process(name: str, record: ProcessRecord, *, with_signal: int = signal.SIGTERM) -> bool:
-    """Stop the recorded process if it is alive and ours; kills it when it does not go. True if it was alive."""
-    process = record.find()
+def stop_process(
+    name: str,
+    record: ProcessRecord,
+    *,
+    with_signal: int = signal.SIGTERM,
+    child: subprocess.Popen[bytes] | None = None,
+) -> bool:
+    """Stop the recorded process if it is alive and ours; kills it when it does not go. True if it was alive.
+
+    `child`: the process itself where it was started here, which is ours whatever it says of itself.
+    """
+    process = psutil.Process(child.pid) if child and child.poll() is None else record.find()
     if process is None:
         return False
     try:

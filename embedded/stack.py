@@ -23,7 +23,6 @@ from embedded.errors import StackError, StackUsageError
 from embedded.kafka import Kafka
 from embedded.postgres import AT_ONCE, LEFT_BEHIND, LEFT_BEHIND_S, SHUTDOWN, Postgres
 from embedded.process import (
-    POLL_S,
     Cancelled,
     Command,
     free_port,
@@ -332,9 +331,7 @@ class Stack:
         if record is None:
             return False
         child = next((each for each in self._children if each.pid == record.pid), None)
-        while child is not None and child.poll() is None and record.find() is None:
-            time.sleep(POLL_S)  # it is about to become the program that it is to be
-        alive = stop_process(name, record, with_signal=signals.get(name, signal.SIGTERM))
+        alive = stop_process(name, record, with_signal=signals.get(name, signal.SIGTERM), child=child)
         if child is not None:
             child.wait()
         with self._record_lock:

@@ -12,6 +12,7 @@ import click
 
 from bench.process import clean_up_when_terminated, say, stack
 from bench.report import PRODUCT, RESULTS, ROOT, Found, machine, put_between_marks
+from bench.rows.compare import KNOWN, OURS
 from bench.scale import (
     clients,
     latency,
@@ -28,7 +29,7 @@ from embedded.registry import Addresses
 PAGE = ROOT / "docs" / "scale.md"
 STORED = RESULTS / "scale.json"
 LOADS = (0.1, 0.5, 0.9)
-"""Of the dense rate."""
+"""Of what a worker can do."""
 Measurement = Callable[[Addresses, dict[str, Any]], dict[str, Any]]
 
 MODULES = {
@@ -60,7 +61,9 @@ MEASURE: dict[str, Measurement] = {
     "recovery": lambda stack, options: recovery.measure(stack.kafka, options["suppliers"]),
     "rescoring": lambda stack, options: rescoring.measure(stack.kafka, options["suppliers"]),
     "workers": lambda stack, options: workers.measure(stack, options["events"], options["row_events"]),
-    "latency": lambda stack, options: latency.measure(stack, options["rate"] or rates(), 15.0),
+    "latency": lambda stack, options: latency.measure(
+        stack, options["rate"] or rates(), options["row_rate"] or row_rates(), 15.0
+    ),
     "rebalance": lambda stack, _: rebalance.measure(stack, 500),
     "postgres": lambda stack, options: postgres.measure(
         stack.database_url, tuple(int(size) for size in options["sizes"].split(","))
@@ -81,6 +84,9 @@ NEED_NO_STACK = {"state", "ticks", "clients"}
     type=int,
     multiple=True,
     help="For latency, events/s; 10, 50 and 90 % of what `python -m bench --log dense --write` found, and 10000.",
+)
+@click.option(
+    "--row-rate", type=int, multiple=True, help="The same with Postgres, of what `--log rows` found."
 )
 @click.option("--sizes", default="1000,20000", show_default=True, help="For postgres: suppliers.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object.")
@@ -123,6 +129,18 @@ def rates() -> list[int]:
     found = next(row for row in dense["engines"] if row["engine"] == PRODUCT)
     full: int = found["events_per_second"]["median"]
     return sorted({10_000, *(round(full * part) for part in LOADS)})
+
+
+def row_rates() -> list[int]:
+    """Parts of what `success worker` did into Postgres, of suppliers that it knew, in `--log rows --write`."""
+    kept = Found.load().parts.get("rows")
+    if kept is None:
+        raise click.UsageError(
+            "nothing kept of rows: give --row-rate, or run `python -m bench --log rows --write`"
+        )
+    found = next(row for row in kept["rows"] if (row["way"], row["log"]) == (OURS, KNOWN))
+    full: int = found["events_per_second"]["median"]
+    return [round(full * part) for part in LOADS]
 
 
 def keep(name: str, found: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Producer
 
 from bench.api.score import api
 from bench.logs.events import activity
+from bench.product import scoring
 from bench.rows.compare import Side
 from bench.rows.watch import SuccessWorker
 from bench.scale.probes import WAITED_FOR, Probes
@@ -38,12 +39,37 @@ GROUPS_PER_SECOND = 500
 """Events go out in groups, each when its last one is due: no event before its time."""
 
 
-def measure(addresses: Addresses, rates: Sequence[int], seconds: float) -> dict[str, Any]:
-    """Publish at each rate for so long; percentiles in ms from when each event was due to go out."""
-    return {"rates": [_at_rate(addresses, rate, seconds) for rate in rates]}
+def measure(
+    addresses: Addresses, rates: Sequence[int], row_rates: Sequence[int], seconds: float
+) -> dict[str, Any]:
+    """Publish at each rate for so long; percentiles in ms from when each event was due to go out.
+
+    At `rates` to a worker that writes no rows, at `row_rates` to one with Postgres and the API beside it.
+    """
+    return {
+        "signals": [_of_signals(addresses, rate, seconds) for rate in rates],
+        "rates": [_of_rows(addresses, rate, seconds) for rate in row_rates],
+    }
 
 
-def _at_rate(addresses: Addresses, per_second: int, seconds: float) -> dict[str, Any]:
+def _of_signals(addresses: Addresses, per_second: int, seconds: float) -> dict[str, Any]:
+    side = Side(addresses)
+    try:
+        with scoring(side.settings) as worker, _listening(side.settings) as listener:
+            worker.report()
+            began_ns = time.time_ns()
+            published = _publish(side.settings, per_second, WARM_UP_S + seconds)
+            time.sleep(LAST_SIGNALS_S)
+    finally:
+        side.close()
+    return {
+        "asked_per_second": per_second,
+        "published_per_second": round(published),
+        "risk change": percentiles(listener.waits(began_ns)),
+    }
+
+
+def _of_rows(addresses: Addresses, per_second: int, seconds: float) -> dict[str, Any]:
     side = Side(addresses)
     settings = side.settings.model_copy(update={"api_port": free_port()})
     try:
@@ -61,13 +87,11 @@ def _at_rate(addresses: Addresses, per_second: int, seconds: float) -> dict[str,
                 time.sleep(LAST_SIGNALS_S)
     finally:
         side.close()
-    counted_from = began_ns + int(WARM_UP_S * 1e9)
-    waits = sorted(wait for sent_ns, wait in listener.found if sent_ns >= counted_from)
     return {
         "asked_per_second": per_second,
         "published_per_second": round(published),
         "cores_of_the_worker": round(busy, 2),
-        "risk change": percentiles(waits),
+        "risk change": percentiles(listener.waits(began_ns)),
         **{what: percentiles(probes.waits(what)) for what in WAITED_FOR},
         "lost": probes.lost(),
     }
@@ -118,6 +142,11 @@ class _Listener(threading.Thread):
         self._settings = settings
         self.found: list[tuple[int, float]] = []
         self.listening, self.over = threading.Event(), threading.Event()
+
+    def waits(self, began_ns: int) -> list[float]:
+        """Of events that were due after the warm-up, ascending, in ms."""
+        counted_from = began_ns + int(WARM_UP_S * 1e9)
+        return sorted(wait for sent_ns, wait in self.found if sent_ns >= counted_from)
 
     def run(self) -> None:
         """Until `over`."""
@@ -172,6 +201,15 @@ def lines(found: dict[str, Any]) -> list[str]:
     """For people, in Markdown."""
     return [
         (
+            "Risk changes from a worker without the intervention agent; publisher, brokers and listener on the same "
+            "machine. From when an event was due, in ms."
+        ),
+        "",
+        "| events/s | risk changes | half | 90 % | 99 % | longest |",
+        "|---:|---:|---:|---:|---:|---:|",
+        *[_signals_line(row) for row in found.get("signals", ())],
+        "",
+        (
             "`success worker` and `success api` with Postgres; publisher, brokers and listeners on the same machine. "
             f"{PROBES} suppliers make their first form meanwhile, an open coach each: its signal, its committed row, "
             "its celebration as a server-sent event, which is what the page shows. From when an event was due, in ms: "
@@ -187,6 +225,12 @@ def lines(found: dict[str, Any]) -> list[str]:
             for row in found["rates"]
         ],
     ]
+
+
+def _signals_line(row: dict[str, Any]) -> str:
+    waits = row["risk change"]
+    cells = " | ".join(f"{waits.get(f'{part}_ms', 0):,}" for part in ("p50", "p90", "p99", "most"))
+    return f"| {row['published_per_second']:,} | {waits['events']:,} | {cells} |"
 
 
 def _half_and_most(waits: dict[str, float]) -> str:

@@ -78,7 +78,9 @@ def test_latency_is_taken_from_what_events_brought_about(
     monkeypatch.setattr(latency, "WARM_UP_S", 0.5)
     monkeypatch.setattr(latency, "PROBES", 3)
     monkeypatch.setattr(latency, "SUPPLIERS", 50)
-    [found] = latency.measure(stack, [200], 2.0)["rates"]
+    measured = latency.measure(stack, [200], [200], 2.0)
+    [alone], [found] = measured["signals"], measured["rates"]
+    assert alone["risk change"]["events"] > 0
     assert found["lost"] == dict.fromkeys(WAITED_FOR, 0)
     assert all(found[what]["events"] == 3 for what in WAITED_FOR)
     for waits in (found["risk change"], *(found[what] for what in WAITED_FOR)):
