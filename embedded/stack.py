@@ -282,8 +282,9 @@ class Stack:
             self._await(service, record, lambda: child.poll() is None, START_TIMEOUT_S)
         except Cancelled:
             # Ctrl-C while this thread was begun leaves it running when all that was known by then has been stopped.
-            self._record.ports[service.name] = port
-            self._stop_processes({service.name})
+            with self._record_lock:
+                self._record.ports[service.name] = port
+            self._stop_process(service.name)
             raise
         except StackError as error:
             if child.poll() is not None and not is_free(port):

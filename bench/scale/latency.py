@@ -62,11 +62,7 @@ def _of_signals(addresses: Addresses, per_second: int, seconds: float) -> dict[s
             time.sleep(LAST_SIGNALS_S)
     finally:
         side.close()
-    return {
-        "asked_per_second": per_second,
-        "published_per_second": round(published),
-        "risk change": percentiles(listener.waits(began_ns)),
-    }
+    return _found(per_second, published, listener.waits(began_ns))
 
 
 def _of_rows(addresses: Addresses, per_second: int, seconds: float) -> dict[str, Any]:
@@ -88,12 +84,18 @@ def _of_rows(addresses: Addresses, per_second: int, seconds: float) -> dict[str,
     finally:
         side.close()
     return {
-        "asked_per_second": per_second,
-        "published_per_second": round(published),
+        **_found(per_second, published, listener.waits(began_ns)),
         "cores_of_the_worker": round(busy, 2),
-        "risk change": percentiles(listener.waits(began_ns)),
         **{what: percentiles(probes.waits(what)) for what in WAITED_FOR},
         "lost": probes.lost(),
+    }
+
+
+def _found(per_second: int, published: float, waits: Sequence[float]) -> dict[str, Any]:
+    return {
+        "asked_per_second": per_second,
+        "published_per_second": round(published),
+        "risk change": percentiles(waits),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,21 @@ def shared(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield made
 
 
+@contextmanager
+def among_others(stack: Addresses, shared: Settings, state_dir: Path) -> Iterator[Settings]:
+    """Settings with shared topics, and a database that no other test has."""
+    with database(stack.database_url, template_on(stack.database_url)) as url:
+        yield shared.model_copy(update={"database_url": url, "state_dir": state_dir})
+
+
 @pytest.fixture
 def settings(stack: Addresses, shared: Settings, tmp_path: Path) -> Iterator[Settings]:
     """Settings with a database that no other test has, and `/metrics` on the API's own port.
 
     Who looks into topics imports `own_topics` of tests/api/kafka.py.
     """
-    with database(stack.database_url, template_on(stack.database_url)) as url:
-        own = {"database_url": url, "state_dir": tmp_path / "state", "metrics_port": shared.api_port}
-        yield shared.model_copy(update=own)
+    with among_others(stack, shared, tmp_path / "state") as own:
+        yield own.model_copy(update={"metrics_port": own.api_port})
 
 
 @pytest.fixture

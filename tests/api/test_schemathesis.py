@@ -6,7 +6,6 @@ there. Deterministic: the same requests every time.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -19,9 +18,9 @@ from agents.letters.links import sign, sign_click
 from api.tokens import Role
 from runtime.settings import Settings
 from tests.api.test_every_endpoint import Server, Supplier
+from tests.forms import LONG
 
 CONFIG = Path("schemathesis.toml")
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 EXAMPLES = 100 if LONG else 8
 LONGEST_S = 1_700 if LONG else 240
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -19,10 +18,10 @@ from tests.agents.activating import STRICT, activate
 from tests.agents.workers import until
 from tests.chaos.ending import assert_as_sequential, events_of, settled, until_done
 from tests.chaos.workers import WorkerProcess
+from tests.forms import LONG
 from tests.reference.logs import merged, publish, published, read
 from topics.catalog import ACTIVITY
 
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 EVENTS = 100_000 if LONG else 3_000
 SUPPLIERS = 1_000 if LONG else 100
 PER_SECOND = 1_200 if LONG else 300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from typing import NamedTuple
 
@@ -35,3 +36,15 @@ def success_here(settings: Settings, *arguments: str) -> Said:
 async def success_beside(settings: Settings, *arguments: str) -> Said:
     """The same in a thread, for tests that have a loop of their own."""
     return await asyncio.to_thread(success_here, settings, *arguments)
+
+
+def typed(settings: Settings, line: str) -> Said:
+    """What a shell does with a line: `NAME=value` before the program is for this command alone."""
+    words = shlex.split(line, comments=True)
+    program = words.index("success")
+    with pytest.MonkeyPatch.context() as shell:
+        for assignment in words[:program]:
+            name, is_one, value = assignment.partition("=")
+            assert is_one, line
+            shell.setenv(name, value)
+        return success_here(settings, *words[program + 1 :])

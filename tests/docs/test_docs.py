@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import yaml
 from cli.main import COMMANDS, success
 from runtime.settings import Settings, variable
 from scoring.health.metrics import displayed, plain_level, total
-from tests.cli.here import success_here
+from tests.cli.here import typed
 from tests.docs import reference
 from tests.store.databases import database_url, migrated_database
 
@@ -212,9 +211,7 @@ def test_the_commands_of_a_page_run(
     monkeypatch.chdir(tmp_path)
 
     def run(line: str) -> None:
-        program, *arguments = shlex.split(line)
-        assert program == "success", line
-        done = success_here(settings, *arguments)
+        done = typed(settings, line)
         assert done.code == 0, f"{line}\n{done.out[-500:]}{done.err[-2000:]}"
 
     run("success simulate --suppliers 20 --days 60 --out events.jsonl")

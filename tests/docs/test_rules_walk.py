@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
 from runtime.settings import Settings
-from tests.cli.here import Said, success_here
+from tests.cli.here import typed
 from tests.docs.test_rules_example import PAGE, mine
 
 pytestmark = pytest.mark.stack
@@ -34,15 +33,3 @@ def test_the_commands_of_the_example_put_it_into_force(
     assert [one.code for one in said] == [0] * 5, [one.err for one in said]
     assert "trigger[clients_went_quiet].max: nothing -> 1" in said[3].out
     assert "version 1 is in force; digest" in said[4].out
-
-
-def typed(settings: Settings, line: str) -> Said:
-    """What a shell does with a line: `NAME=value` before the program is for this command alone."""
-    words = shlex.split(line, comments=True)
-    program = words.index("success")
-    with pytest.MonkeyPatch.context() as shell:
-        for assignment in words[:program]:
-            name, is_one, value = assignment.partition("=")
-            assert is_one, line
-            shell.setenv(name, value)
-        return success_here(settings, *words[program + 1 :])

@@ -16,18 +16,17 @@ from runtime.settings import Settings
 from scoring.decisions.policy import Policy
 from store.database import Role, open_pool
 from tests.agents.delivery.mail_server import MailServer
-from tests.api.conftest import Authorization, api, clock, shared, token, world
-from tests.store.databases import database, template_on
+from tests.api.conftest import Authorization, among_others, api, clock, shared, token, world
 
 __all__ = ["api", "clock", "shared", "token", "world"]
 
 Send = Callable[..., Awaitable[Response]]
 
 
-def mailing(settings: Settings, mail_server: MailServer, **more: Any) -> Settings:
+def mailing(settings: Settings, mail_server: MailServer) -> Settings:
     """The same settings with a test's own mail server."""
     own = {"smtp_url": mail_server.url, "public_url": "https://app.wedsync.example"}
-    return settings.model_copy(update=own | more)
+    return settings.model_copy(update=own)
 
 
 @pytest.fixture
@@ -35,8 +34,8 @@ def settings(
     stack: Addresses, shared: Settings, tmp_path: Path, mail_server: MailServer
 ) -> Iterator[Settings]:
     """Settings with a database and a mail server of the test's own; none of these tests looks into topics."""
-    with database(stack.database_url, template_on(stack.database_url)) as url:
-        yield mailing(shared, mail_server, database_url=url, state_dir=tmp_path / "state")
+    with among_others(stack, shared, tmp_path / "state") as own:
+        yield mailing(own, mail_server)
 
 
 @pytest.fixture

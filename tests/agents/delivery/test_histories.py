@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Iterator
 
@@ -18,10 +17,10 @@ from store.database import Role, open_pool
 from tests.agents.delivery.histories import Player, Step, check, steps
 from tests.agents.delivery.mail_server import MailServer
 from tests.agents.delivery.world import NOW, World
+from tests.forms import LONG
 
 pytestmark = pytest.mark.stack
 
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 EXAMPLES = 1500 if LONG else 25
 
 

@@ -29,6 +29,7 @@ from embedded.process import free_port
 from runtime.settings import Settings
 from tests.conftest import SECRETS, in_own_loop
 from tests.factories import cloudevent
+from tests.forms import LONG
 from tests.reference.topics import delete_topics
 from tests.store.databases import database
 from topics.partitioner import partition_of
@@ -37,7 +38,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[3]
 BEFORE = "f577b74"
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 ROWS = 1_000_000 if LONG else 30_000
 LONGEST_WAIT_S = 3.0
 """Of whoever reads and writes meanwhile: the migration's own limit is 2 s, and the machine has much else to do."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +12,7 @@ from scoring.health.rules_switch import switch
 from scoring.health.signals import CONDITION_MET, MILESTONE_ACHIEVED, RISK_CHANGED, Signal
 from scoring.health.snapshot import changes_as_json, snapshot
 from scoring.health.state import State, decode, encode
+from tests.forms import LONG
 from tests.reference.compare import difference, plain
 from tests.reference.events import event
 from tests.reference.histories import Step, histories
@@ -21,7 +20,6 @@ from tests.reference.history import DAY, HOUR
 from tests.reference.naive_switch import SwitchedSupplier
 from tests.scoring.health.test_rules import conditions
 
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 profile = settings(
     max_examples=5_000 if LONG else 60,
     derandomize=not LONG,

@@ -18,8 +18,8 @@ from agents.delivery.round import WORKERS
 from scoring.time import DAY, HOUR
 from tests.agents.delivery.mail_server import MailServer
 from tests.agents.delivery.world import NOW, World
+from tests.forms import LONG
 
-LONG = bool(os.environ.get("SUCCESS_LONG_TESTS"))
 SUPPLIERS = 1000 if LONG else 40
 KILLS = 100 if LONG else 4
 PROCESSES = 3
